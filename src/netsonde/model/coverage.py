@@ -1,0 +1,42 @@
+"""Coverage: which members an answer holds, which are missing, and why."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Coverage(msgspec.Struct, frozen=True, kw_only=True):
+    """Members asked and how each fared; lists hold addresses, sorted when printed."""
+
+    members: tuple[str, ...]
+    """Everyone asked, the answering host included."""
+    missing: dict[str, str] = {}
+    """Member -> why it is not in the answer."""
+    partial: dict[str, str] = {}
+    """Member in the answer whose data does not reach back to the start of the window -> why."""
+
+    @classmethod
+    def of(cls, member: str) -> Coverage:
+        """One member that answered."""
+        return cls(members=(member,))
+
+    @property
+    def answered(self) -> int:
+        """Number of members in the answer."""
+        return len(self.members) - len(self.missing)
+
+    def merged(self, other: Coverage) -> Coverage:
+        """Join the coverage of two disjoint parts of the network."""
+        return Coverage(
+            members=self.members + other.members,
+            missing=self.missing | other.missing,
+            partial=self.partial | other.partial,
+        )
+
+    def header(self) -> str:
+        """Write it for the `X-Netsonde-Coverage` header: `7/8; missing=10.0.0.7`."""
+        text = f"{self.answered}/{len(self.members)}"
+        for name, who in (("missing", self.missing), ("partial", self.partial)):
+            if who:
+                text += f"; {name}={','.join(sorted(who))}"
+        return text

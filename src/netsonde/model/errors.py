@@ -1,0 +1,55 @@
+"""The one error tree.
+
+    NetsondeError
+    ├── BadField              a message or setting that cannot be accepted (HTTP 400)
+    │   └── TooLarge          ... because it is over a stated limit         (HTTP 413)
+    ├── NotFound              names something that does not exist           (HTTP 404)
+    ├── Busy                  try again later                               (HTTP 503)
+    ├── Unavailable           a part of the service is away                 (HTTP 503)
+    ├── ProbeFailed           an active measurement gave no answer          (HTTP 502)
+    ├── ProtocolError         the other side spoke nonsense
+    └── UnsupportedByKernel   this kernel or this user cannot do it
+"""
+
+
+class NetsondeError(Exception):
+    """Root of every error a caller may want to catch."""
+
+
+class BadField(NetsondeError):
+    """A field whose value cannot be accepted: says which, what it was, and what is allowed."""
+
+    def __init__(self, field: str, value: object, allowed: str) -> None:
+        shown = "is missing" if value is None else f"is {value!r:.120}"
+        super().__init__(f"field '{field}' {shown}; allowed: {allowed}")
+        self.field = field
+        self.value = value
+        self.allowed = allowed
+
+
+class TooLarge(BadField):
+    """A value over a limit that protects the host."""
+
+
+class NotFound(NetsondeError):
+    """Something named by its id does not exist here."""
+
+
+class Busy(NetsondeError):
+    """The host is at a limit that will pass; try again later."""
+
+
+class Unavailable(NetsondeError):
+    """A part of the service (the monitor, another host) does not answer."""
+
+
+class ProbeFailed(NetsondeError):
+    """An active measurement between two hosts ended without a trustworthy answer."""
+
+
+class ProtocolError(NetsondeError):
+    """A frame that the protocol does not allow: wrong version, size or content."""
+
+
+class UnsupportedByKernel(NetsondeError):
+    """The kernel, or the rights of this process, lack a feature; the message says which."""

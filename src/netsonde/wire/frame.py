@@ -1,0 +1,53 @@
+"""Framing: a 4-byte little-endian length, then one msgpack object (a tagged struct).
+
+Used on the monitor's unix socket and between agents. A frame's length is checked before anything
+is allocated for it; unknown fields are ignored and unknown tags refused, so that fields can be
+added and never reused.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Generic, TypeVar
+
+import msgspec
+
+from netsonde.model.errors import ProtocolError
+
+SCHEMA = 1
+"""Version of the messages on both sockets; peers with another one are refused by name."""
+MAX_FRAME_BYTES = 8 << 20
+HEADER = struct.Struct("<I")
+
+T = TypeVar("T")
+
+
+class Codec(Generic[T]):
+    """Encodes and decodes one tagged union of message structs."""
+
+    def __init__(self, union: object) -> None:
+        self._encoder = msgspec.msgpack.Encoder()
+        self._decoder = msgspec.msgpack.Decoder(union)
+
+    def encode(self, message: T) -> bytes:
+        """Give the frame of a message; raises ProtocolError when it would be over the limit."""
+        body = self._encoder.encode(message)
+        if len(body) > MAX_FRAME_BYTES:
+            raise ProtocolError(f"a message of {len(body)} bytes is over {MAX_FRAME_BYTES}")
+        return HEADER.pack(len(body)) + body
+
+    def decode(self, body: bytes) -> T:
+        """Read a frame's body; raises ProtocolError."""
+        try:
+            message: T = self._decoder.decode(body)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise ProtocolError(f"cannot read a message: {error}") from None
+        return message
+
+    @staticmethod
+    def body_bytes(header: bytes) -> int:
+        """Read a frame's header; raises ProtocolError when the body would be over the limit."""
+        (size,) = HEADER.unpack(header)
+        if size > MAX_FRAME_BYTES:
+            raise ProtocolError(f"a frame of {size} bytes is over {MAX_FRAME_BYTES}")
+        return int(size)

@@ -1,0 +1,93 @@
+"""Messages between an agent and its monitor, over the monitor's unix socket.
+
+The agent sends one request and waits for its one reply. It sends `Hello` first. Requests are made
+by the agent from what it has already checked: the monitor never parses what a stranger sent.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from netsonde.model.task import Question, Task
+from netsonde.wire.frame import SCHEMA, Codec
+
+
+class Hello(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """First request on a connection."""
+
+    schema: int = SCHEMA
+    software: str
+
+
+class Apply(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Desired state: exactly these tasks; a task that stays the same keeps its counts."""
+
+    tasks: tuple[Task, ...]
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """One question about one task."""
+
+    question: Question
+
+
+class AskStatus(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Asks for the monitor's own state."""
+
+
+class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Reply to Hello."""
+
+    schema: int = SCHEMA
+    software: str
+    hook: str
+    """Where packets are counted: `netfilter`."""
+    since_tick: int
+    """First tick this monitor counted."""
+
+
+class Applied(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Reply to Apply."""
+
+    tasks: int
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Reply to Ask."""
+
+    summary: bytes
+    """`sketch.Summary.to_bytes()`."""
+    since_tick: int
+    """First tick of the window that this monitor really counted."""
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Reply to AskStatus; counts are since the monitor started."""
+
+    hook: str
+    since_tick: int
+    last_tick: int
+    packets: int
+    ip_bytes: int
+    drops: dict[str, int]
+    """Packets seen and not counted into a flow, by cause."""
+    tasks: int
+    late_ticks: int
+    """Ticks that closed more than one tick length late."""
+    cpu_seconds: float
+    rss_bytes: int
+
+
+class Failed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Reply to any request that could not be carried out; nothing was changed."""
+
+    kind: str
+    """Name of a class in `model.errors`."""
+    reason: str
+
+
+Request = Hello | Apply | Ask | AskStatus
+Reply = Welcome | Applied | Answer | Status | Failed
+
+REQUESTS: Codec[Request] = Codec(Request)
+REPLIES: Codec[Reply] = Codec(Reply)

@@ -1,0 +1,82 @@
+"""Settings of a daemon: one struct gives the flags, the keys of the TOML file and their help.
+
+Flags win over the file, the file over the defaults. A field `query_deadline_ms` is the flag
+`--query-deadline-ms` and the key `query_deadline_ms`; its help is the struct's `msgspec.Meta`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from netsonde.model.errors import BadField
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+def read(settings: type[T], program: str, description: str, argv: Sequence[str]) -> T:
+    """Read flags and the file named by `--config`.
+
+    Raises BadField for an unknown key or a bad value; argparse itself ends the process with
+    status 2 for an unknown flag, and with 0 after `--help`.
+    """
+    fields = msgspec.structs.fields(settings)
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description=description,
+        
+    )
+    parser.add_argument("--config", metavar="FILE", help="TOML file with the same settings")
+    for field in fields:
+        parser.add_argument(
+            "--" + field.name.replace("_", "-"),
+            dest=field.name,
+            default=argparse.SUPPRESS,
+            metavar=_metavar(field.type),
+            help=_help(field),
+        )
+    given = vars(parser.parse_args(argv))
+    path = given.pop("config")
+    values = (_read_file(Path(path), [field.name for field in fields]) if path else {}) | given
+    for field in fields:
+        if field.name in values:
+            _check(field, values[field.name])
+    return msgspec.convert(values, settings, strict=False)
+
+
+def _read_file(path: Path, known: Sequence[str]) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadField("config", str(path), f"a readable TOML file ({error})") from None
+    for name in values:
+        if name not in known:
+            raise BadField(name, values[name], f"one of the settings {', '.join(known)}")
+    return values
+
+
+def _check(field: msgspec.structs.FieldInfo, value: object) -> None:
+    try:
+        msgspec.convert(value, field.type, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadField(field.name, value, f"{_metavar(field.type)} ({error})") from None
+
+
+def _meta(kind: Any) -> msgspec.Meta | None:
+    return next((m for m in getattr(kind, "__metadata__", ()) if isinstance(m, msgspec.Meta)), None)
+
+
+def _help(field: msgspec.structs.FieldInfo) -> str:
+    meta = _meta(field.type)
+    text = (meta.description if meta else None) or field.name
+    return f"{text} (default: {field.default})".replace("%", "%%")
+
+
+def _metavar(kind: Any) -> str:
+    plain = getattr(kind, "__origin__", kind)
+    return {int: "NUMBER", float: "NUMBER", bool: "true|false"}.get(plain, "TEXT")
