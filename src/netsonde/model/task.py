@@ -11,6 +11,11 @@ MAX_TASKS = 256
 """Tasks a host holds at once, its own and its parent's together."""
 MAX_COUNTERS = 16
 """Counters of one task."""
+MAX_ID = 2**31 - 1
+"""Largest id of a task."""
+
+Scope = Literal["host", "subtree"]
+"""Whether a task or a question is about one host alone or about it and everyone below it."""
 
 
 class Interface(Enum):

@@ -36,12 +36,17 @@ class Adopt(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Adopted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Child to parent, in reply to Adopt; `coverage` tells who below has the tasks."""
+    """Child to parent, in reply to Adopt; `coverage` tells who below has the tasks.
+
+    With id 0 it answers nothing: it is the child's news that its subtree has changed.
+    """
 
     id: int
     subtree: tuple[str, ...]
     """Every member at and below the child, whether it answers or not."""
     coverage: Coverage
+    dropped: tuple[str, ...] = ()
+    """Tasks that hosts below gave up for the parent's, such as `sketch 0 of 10.0.0.4`."""
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True, tag=True):
