@@ -1,0 +1,148 @@
+"""One question's fan-in: whom to ask with which budget, and what their parts make together.
+
+The one idea: nothing is merged before the end. Parts are folded in a fixed order, own first, then
+by child, and each must be disjoint from what stands, so a host counts once in any tree, and the
+same parts give the same answer whatever their order of arrival.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from netsonde.model.coverage import Coverage
+from netsonde.model.errors import ProtocolError
+from netsonde.sketch.summary import Summary
+
+MERGE_RESERVE_MS = 20
+MERGE_RESERVE_RATIO = 0.1
+
+
+def next_budget_ms(budget_ms: int) -> int:
+    """Give what is left for the next level: the rest is for merging and sending the answer up."""
+    return budget_ms - max(MERGE_RESERVE_MS, int(budget_ms * MERGE_RESERVE_RATIO))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """Command: ask this member for its part."""
+
+    member: str
+    budget_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replied:
+    """Event: a member's part came."""
+
+    member: str
+    coverage: Coverage
+    summary: bytes | None
+    """None when none of its members answered, and where no summary was asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """Event: a member refused, was disconnected or used up its budget."""
+
+    member: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gathered:
+    """What all parts make together."""
+
+    coverage: Coverage
+    summary: Summary | None
+    """None when no summary came."""
+
+
+@dataclass(slots=True)
+class _Fold:
+    """The parts taken so far, and why the others were not."""
+
+    summarised: bool
+    contributors: set[str] = field(default_factory=set)
+    missing: dict[str, str] = field(default_factory=dict)
+    partial: dict[str, str] = field(default_factory=dict)
+    summaries: list[Summary] = field(default_factory=list)
+
+    def lose(self, members: Iterable[str], reason: str) -> None:
+        for member in members:
+            self.missing.setdefault(member, reason)
+
+    def take(self, event: Replied) -> None:
+        coverage = event.coverage
+        part = set(coverage.members) - set(coverage.missing)
+        twice = part & self.contributors
+        if twice:
+            reason = f"left out: {event.member} also holds {min(twice)}, counted elsewhere"
+            self.lose(part - twice, reason)
+        else:
+            try:
+                if part:
+                    self._add(event.summary)
+            except ProtocolError as error:
+                self.lose(part, f"left out: {error}")
+            else:
+                self.contributors |= part
+                self.partial.update(coverage.partial)
+        for member, reason in coverage.missing.items():
+            self.lose((member,), reason)
+
+    def _add(self, data: bytes | None) -> None:
+        if not self.summarised:
+            return
+        if data is None:
+            raise ProtocolError("its answer holds no summary")
+        summary = Summary.from_bytes(data)
+        if self.summaries and summary.fingerprint != self.summaries[0].fingerprint:
+            raise ProtocolError("its task has the same id and counts something else")
+        self.summaries.append(summary)
+
+
+class Gather:
+    """One fan-in, at one host, with a budget; `summarised` is False for configuration."""
+
+    def __init__(
+        self,
+        *,
+        own: str,
+        children: Mapping[str, tuple[str, ...]],
+        budget_ms: int,
+        summarised: bool,
+    ) -> None:
+        self._summarised = summarised
+        self._subtrees = {own: (own,), **children}
+        self._budget_ms = next_budget_ms(budget_ms)
+        self._events: dict[str, Replied | Lost] = {}
+
+    def start(self) -> list[Ask]:
+        """Ask everyone at once; without time for another level, ask nobody."""
+        if self._budget_ms <= 0:
+            return []
+        return [Ask(member=member, budget_ms=self._budget_ms) for member in self._subtrees]
+
+    def handle(self, event: Replied | Lost) -> None:
+        """Take one event; the first of a member stands, and strangers are not heard."""
+        if event.member in self._subtrees:
+            self._events.setdefault(event.member, event)
+
+    def result(self, limit: int) -> Gathered:
+        """Fold what came; who did not answer is missing with everyone last known below."""
+        fold = _Fold(self._summarised)
+        for member, subtree in self._subtrees.items():
+            event = self._events.get(member, Lost(member=member, reason="no time left to ask"))
+            if isinstance(event, Replied):
+                fold.take(event)
+            why = event.reason if isinstance(event, Lost) else f"no longer known to {member}"
+            fold.lose(subtree, why)
+        members = fold.contributors | fold.missing.keys()
+        coverage = Coverage(
+            members=tuple(sorted(members)),
+            missing={m: why for m, why in fold.missing.items() if m not in fold.contributors},
+            partial=fold.partial,
+        )
+        summary = Summary.merged(fold.summaries, limit) if fold.summaries else None
+        return Gathered(coverage=coverage, summary=summary)
