@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * The maps every hook shares, and the one way to count a packet into them. Arrays are mmapable, so
+ * user space reads them without a system call; their sizes are set before load from the number of
+ * CPUs and buckets.
+ */
+#ifndef NS_MAPS_BPF_H
+#define NS_MAPS_BPF_H
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "flowtable.h"
+
+const volatile struct ns_config ns_config = {};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, ns_u32);
+	__type(value, struct ns_control);
+} ns_control SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, ns_u32);
+	__type(value, struct ns_slice);
+} ns_slices SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, ns_u32);
+	__type(value, struct ns_hot);
+} ns_hot SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, ns_u32);
+	__type(value, struct ns_cold);
+} ns_cold SEC(".maps");
+
+/*
+ * Updating this map from user space returns after an RCU grace period (maybe_wait_bpf_programs(),
+ * kernel commit 1ae80cf31938): every program that read the old epoch has ended by then.
+ */
+struct ns_barrier_inner {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, ns_u32);
+	__type(value, ns_u32);
+} ns_barrier_inner SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);
+	__type(key, ns_u32);
+	__array(values, struct ns_barrier_inner);
+} ns_barrier SEC(".maps") = {.values = {&ns_barrier_inner}};
+
+/* Count a packet that belongs to a flow into its slice. */
+static __always_inline void ns_count(struct ns_slice *slice, ns_u32 slice_index, ns_u32 epoch,
+				     const struct ns_packet *packet)
+{
+	ns_u64 fingerprint = ns_fingerprint(ns_config.hash_key, &packet->key);
+	ns_u32 index =
+		(slice_index << ns_config.lg_buckets) + ns_bucket_index(fingerprint, &ns_config);
+	struct ns_hot *hot = bpf_map_lookup_elem(&ns_hot, &index);
+	struct ns_cold *cold;
+	int alone;
+
+	if (!hot) {
+		ns_atomic_add64(&slice->drops[NS_DROP_NO_BUCKET], packet->packets);
+		return;
+	}
+	alone = ns_slice_enter(slice);
+	if (!ns_hot_hit(hot, epoch, fingerprint, packet, alone)) {
+		cold = alone ? bpf_map_lookup_elem(&ns_cold, &index) : (void *)0;
+		if (!cold || !ns_insert(slice, hot, cold, fingerprint, packet))
+			ns_slice_contended(slice, packet);
+	}
+	ns_slice_leave(slice);
+}
+
+/* Parse a packet and count it, or count why it belongs to no flow. */
+static __always_inline void ns_observe(const struct ns_view *view, const struct ns_carrier *carrier)
+{
+	ns_u32 zero = 0, slice_index;
+	struct ns_control *control = bpf_map_lookup_elem(&ns_control, &zero);
+	struct ns_packet packet;
+	struct ns_slice *slice;
+	enum ns_parsed parsed;
+	ns_u32 epoch;
+
+	if (!control)
+		return;
+	epoch = ns_load32(&control->epoch);
+	slice_index = ns_slice_index(bpf_get_smp_processor_id(), carrier->direction, epoch);
+	slice = bpf_map_lookup_elem(&ns_slices, &slice_index);
+	if (!slice)
+		return;
+	parsed = ns_parse(view, carrier, &packet);
+	if (parsed == NS_PARSED)
+		ns_count(slice, slice_index, epoch, &packet);
+	else if (parsed == NS_PARSED_TRUNCATED)
+		ns_atomic_add64(&slice->drops[NS_DROP_TRUNCATED], 1);
+	else if (parsed == NS_PARSED_NOT_IP)
+		ns_atomic_add64(&slice->drops[NS_DROP_NOT_IP], 1);
+	else
+		ns_atomic_add64(&slice->drops[NS_DROP_BAD_HEADER], 1);
+}
+
+#endif

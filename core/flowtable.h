@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The Certified Flow Table: set-associative buckets of eight flows, Space-Saving replacement
+ * within a bucket, and the mass of replaced flows kept per bucket, so that every flow has proven
+ * bounds and packets and bytes are conserved.
+ *
+ * Guarantees for a bucket (Metwally et al., Space-Saving, ICDT 2005, with weight
+ * w = packets + bytes / 256 per packet): a flow whose weight is over the smallest priority is
+ * present; a present flow's packets lie in [slot, slot + spill]; a bucket that never spilled is
+ * exact and complete.
+ *
+ * Re-entrancy. A slice belongs to one CPU, but a context may be interrupted by another on that CPU
+ * (process by softirq) or preempted by one. `busy` counts the contexts inside. Whoever finds
+ * itself alone may insert; anyone else only adds to flows that are present, atomically, and a new
+ * flow it brings goes to the slice's contended counters: counted, in no flow. Eviction takes the
+ * lane's tag away *before* it looks at `busy` again: a context inside by then may have matched the
+ * lane, so the eviction is given up; one that enters later cannot match it any more. So no
+ * interleaving loses, doubles or misfiles a count.
+ */
+#ifndef NS_FLOWTABLE_H
+#define NS_FLOWTABLE_H
+
+#include "hash.h"
+#include "parse.h"
+
+enum { NS_NO_LANE = NS_WAYS, NS_LANES_PER_WORD = 4, NS_WEIGHT_BYTES_SHIFT = 8 };
+
+/* Index of a slice: each CPU has one for each direction and parity. */
+NS_INLINE ns_u32 ns_slice_index(ns_u32 cpu, ns_u32 direction, ns_u32 epoch)
+{
+	return (cpu * NS_DIRECTIONS + direction) * NS_PARITIES + (epoch & 1);
+}
+
+/**
+ * ns_bucket_index - bucket of a flow within its slice
+ * @fingerprint: of the flow
+ * @config: lg_buckets and sample_shift
+ *
+ * The last eighth of the buckets is the sample region, where 1 of 2^sample_shift keys live: it
+ * stays unspilled, hence exact, long after the main region is overrun.
+ *
+ * Return: 0 <= index < 2^lg_buckets.
+ */
+NS_INLINE ns_u32 ns_bucket_index(ns_u64 fingerprint, const volatile struct ns_config *config)
+{
+	ns_u32 buckets = 1u << config->lg_buckets;
+	ns_u32 sample = buckets >> 3;
+	ns_u32 main_region = buckets - sample;
+
+	if (fingerprint >> (64 - config->sample_shift) == 0)
+		return main_region + ((ns_u32)(fingerprint >> 32) & (sample - 1));
+	return (ns_u32)(((fingerprint >> 26 & 0xffffffff) * main_region) >> 32);
+}
+
+NS_INLINE ns_u32 ns_weight(const struct ns_packet *packet)
+{
+	return packet->packets + (ns_u32)(packet->bytes >> NS_WEIGHT_BYTES_SHIFT);
+}
+
+NS_INLINE ns_u16 ns_tag(ns_u64 fingerprint)
+{
+	return (ns_u16)(fingerprint | 1);
+}
+
+/* Mark the lanes of four tags that are zero with their highest bit; exact, no false lanes. */
+NS_INLINE ns_u64 ns_zero_lanes(ns_u64 word)
+{
+	const ns_u64 low = 0x7fff7fff7fff7fffULL;
+
+	return ~(((word & low) + low) | word | low);
+}
+
+/* Lane of the lowest mark; BPF has no count-trailing-zeros. */
+NS_INLINE ns_u32 ns_lowest_lane(ns_u64 marks)
+{
+	ns_u64 lowest = marks & -marks;
+
+	return (ns_u32)((lowest >> 31 & 1) + (lowest >> 47 & 1) * 2 + (lowest >> 63) * 3);
+}
+
+NS_INLINE ns_u32 ns_find_lane(const struct ns_hot *hot, ns_u64 fingerprint)
+{
+	const ns_u64 *words = (const ns_u64 *)hot->tag;
+	const ns_u64 pattern = ns_tag(fingerprint) * 0x0001000100010001ULL;
+
+	for (ns_u32 word = 0; word < NS_WAYS / NS_LANES_PER_WORD; word++) {
+		ns_u64 marks = ns_zero_lanes(ns_load64(&words[word]) ^ pattern);
+
+		for (ns_u32 i = 0; i < NS_LANES_PER_WORD && marks; i++) {
+			ns_u32 lane =
+				(word * NS_LANES_PER_WORD + ns_lowest_lane(marks)) & (NS_WAYS - 1);
+
+			if (hot->slot[lane].fingerprint == fingerprint)
+				return lane;
+			marks &= marks - 1;
+		}
+	}
+	return NS_NO_LANE;
+}
+
+NS_INLINE ns_u32 ns_empty_lane(const struct ns_hot *hot)
+{
+	const ns_u64 *words = (const ns_u64 *)hot->tag;
+
+	for (ns_u32 word = 0; word < NS_WAYS / NS_LANES_PER_WORD; word++) {
+		ns_u64 marks = ns_zero_lanes(ns_load64(&words[word]));
+
+		if (marks)
+			return word * NS_LANES_PER_WORD + ns_lowest_lane(marks);
+	}
+	return NS_NO_LANE;
+}
+
+NS_INLINE ns_u32 ns_lowest_priority(const struct ns_hot *hot)
+{
+	ns_u32 lane = 0, lowest = hot->priority[0];
+
+	for (ns_u32 i = 1; i < NS_WAYS; i++) {
+		if (hot->priority[i] < lowest) {
+			lowest = hot->priority[i];
+			lane = i;
+		}
+	}
+	return lane;
+}
+
+/* Enter a slice; returns whether the caller is alone in it. Every enter needs a leave. */
+NS_INLINE int ns_slice_enter(struct ns_slice *slice)
+{
+	ns_atomic_add64(&slice->busy, 1);
+	ns_compiler_barrier();
+	return ns_load64(&slice->busy) == 1;
+}
+
+NS_INLINE void ns_slice_leave(struct ns_slice *slice)
+{
+	ns_compiler_barrier();
+	ns_atomic_add64(&slice->busy, (ns_u64)-1);
+}
+
+/* Conserve a packet whose flow could not be entered. */
+NS_INLINE void ns_slice_contended(struct ns_slice *slice, const struct ns_packet *packet)
+{
+	ns_atomic_add64(&slice->contended_packets, packet->packets);
+	ns_atomic_add64(&slice->contended_bytes, packet->bytes);
+}
+
+/* Flags are set by a byte store that leaves the SYN count beside them alone. */
+NS_INLINE void ns_slot_tcp(struct ns_slot *slot, ns_u32 tcp)
+{
+	ns_u8 *flags = (ns_u8 *)&slot->tcp;
+
+	if (tcp >= NS_TCP_SYN_ONE)
+		ns_atomic_add32(&slot->tcp, tcp & ~0xffu);
+	if ((*flags | tcp) & 0xff & ~(ns_u32)*flags)
+		*flags |= (ns_u8)tcp;
+}
+
+/**
+ * ns_hot_hit - count a packet of a flow that is present
+ * @hot: the flow's bucket
+ * @epoch: current epoch, read once for the packet
+ * @fingerprint: of the flow
+ * @packet: what to add
+ * @alone: what ns_slice_enter() returned
+ *
+ * Resets a bucket left over from an older epoch when @alone: user space never writes buckets.
+ *
+ * Return: 1 when counted; 0 when the flow is not present.
+ */
+NS_INLINE int ns_hot_hit(struct ns_hot *hot, ns_u32 epoch, ns_u64 fingerprint,
+			 const struct ns_packet *packet, int alone)
+{
+	ns_u32 lane;
+
+	if (ns_load32(&hot->epoch) != epoch) {
+		if (alone) {
+			__builtin_memset(hot, 0, __builtin_offsetof(struct ns_hot, slot));
+			ns_compiler_barrier();
+			hot->epoch = epoch;
+		}
+		return 0;
+	}
+	lane = ns_find_lane(hot, fingerprint);
+	if (lane >= NS_WAYS)
+		return 0;
+	ns_atomic_add32(&hot->slot[lane].packets, packet->packets);
+	ns_atomic_add64(&hot->slot[lane].bytes, packet->bytes);
+	ns_atomic_add32(&hot->priority[lane], ns_weight(packet));
+	if (packet->tcp)
+		ns_slot_tcp(&hot->slot[lane], packet->tcp);
+	return 1;
+}
+
+/* Move a lane's flow to the spill; returns 0 when another context may be using the lane. */
+NS_INLINE int ns_evict(struct ns_slice *slice, struct ns_hot *hot, struct ns_cold *cold,
+		       ns_u32 lane, ns_u64 fingerprint)
+{
+	ns_u16 tag = hot->tag[lane];
+	const struct ns_slot *victim = &hot->slot[lane];
+	ns_u32 spill;
+	ns_u64 draw;
+
+	*(volatile ns_u16 *)&hot->tag[lane] = 0;
+	ns_compiler_barrier();
+	if (ns_load64(&slice->busy) != 1) {
+		*(volatile ns_u16 *)&hot->tag[lane] = tag;
+		return 0;
+	}
+	spill = hot->spill_packets + victim->packets;
+	hot->spill_packets = spill;
+	hot->spill_bytes += victim->bytes;
+	/*
+	 * Weighted reservoir of one (Chao 1982): the label is each spilled packet's flow with equal
+	 * chance. The draw comes from the keyed fingerprint of the newcomer, so the same packets
+	 * give the same table and no helper is called.
+	 */
+	draw = ns_mix64(fingerprint + spill) >> 32;
+	if ((draw * spill) >> 32 < victim->packets) {
+		cold->label = *victim;
+		cold->label_key = cold->key[lane];
+	}
+	return 1;
+}
+
+/**
+ * ns_insert - give a flow that is not present a lane
+ * @slice: of @hot
+ * @hot: the flow's bucket, of the current epoch
+ * @cold: same bucket
+ * @fingerprint: of the flow
+ * @packet: its packet
+ *
+ * Only for a caller that is alone in the slice. The newcomer inherits the priority of the flow it
+ * replaces, as Space-Saving wants.
+ *
+ * Return: 1 when counted; 0 when the lane to replace may be in use.
+ */
+NS_INLINE int ns_insert(struct ns_slice *slice, struct ns_hot *hot, struct ns_cold *cold,
+			ns_u64 fingerprint, const struct ns_packet *packet)
+{
+	ns_u32 lane = ns_empty_lane(hot);
+	ns_u32 inherited = 0;
+
+	if (lane >= NS_WAYS) {
+		lane = ns_lowest_priority(hot) & (NS_WAYS - 1);
+		inherited = hot->priority[lane];
+		if (!ns_evict(slice, hot, cold, lane, fingerprint))
+			return 0;
+	}
+	lane &= NS_WAYS - 1;
+	cold->key[lane] = packet->key;
+	hot->slot[lane].fingerprint = fingerprint;
+	hot->slot[lane].bytes = packet->bytes;
+	hot->slot[lane].packets = packet->packets;
+	hot->slot[lane].tcp = packet->tcp;
+	hot->priority[lane] = inherited + ns_weight(packet);
+	ns_compiler_barrier();
+	*(volatile ns_u16 *)&hot->tag[lane] = ns_tag(fingerprint);
+	slice->inserts++;
+	return 1;
+}
+
+#endif

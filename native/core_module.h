@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the files of the extension share: its types. */
+#ifndef NS_CORE_MODULE_H
+#define NS_CORE_MODULE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+extern PyTypeObject ns_flow_table_type;
+extern PyTypeObject ns_key_table_type;
+
+#endif

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * FlowTable: the Certified Flow Table of one pretended CPU in this process's memory, and the walk
+ * over a classic pcap file that feeds it. Fold it with the module's fold().
+ */
+#include "core_module.h"
+
+#include "flowtable.h"
+#include "link.h"
+
+enum { PCAP_RECORD_BYTES = 16, MAX_CAPTURED_BYTES = 1 << 18, SLICES = NS_DIRECTIONS * NS_PARITIES };
+
+struct flow_table {
+	PyObject_HEAD struct ns_config config;
+	ns_u32 epoch;
+	struct ns_slice *slices;
+	struct ns_hot *hot;
+	struct ns_cold *cold;
+};
+
+static const char type_doc[] =
+	"FlowTable(secret, lg_buckets, sample_shift, /)\n--\n\n"
+	"A flow table in memory: one CPU, two directions, two parities.\n\n"
+	"secret: 64 bytes, the hash key. lg_buckets: 3 to 16. sample_shift: 1 to 32.";
+
+static int allocate(struct flow_table *self)
+{
+	size_t buckets = (size_t)SLICES << self->config.lg_buckets;
+
+	self->slices = calloc(SLICES, sizeof(*self->slices));
+	self->hot = calloc(buckets, sizeof(*self->hot));
+	self->cold = calloc(buckets, sizeof(*self->cold));
+	return self->slices && self->hot && self->cold ? 0 : -1;
+}
+
+static PyObject *flow_table_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
+{
+	unsigned int lg_buckets, sample_shift;
+	struct flow_table *self;
+	Py_ssize_t secret_bytes;
+	const char *secret;
+
+	if (keywords && PyDict_GET_SIZE(keywords)) {
+		PyErr_SetString(PyExc_TypeError, "FlowTable takes no keywords");
+		return NULL;
+	}
+	if (!PyArg_ParseTuple(arguments, "y#II", &secret, &secret_bytes, &lg_buckets,
+			      &sample_shift))
+		return NULL;
+	if (secret_bytes != NS_HASH_WORDS * 8 || lg_buckets < 3 || lg_buckets > 16 ||
+	    sample_shift < 1 || sample_shift > 32) {
+		PyErr_SetString(PyExc_ValueError, "FlowTable: secret is 64 bytes, lg_buckets 3 to "
+						  "16, sample_shift 1 to 32");
+		return NULL;
+	}
+	self = (struct flow_table *)type->tp_alloc(type, 0);
+	if (!self)
+		return NULL;
+	memcpy(self->config.hash_key, secret, sizeof(self->config.hash_key));
+	self->config.lg_buckets = lg_buckets;
+	self->config.sample_shift = sample_shift;
+	self->epoch = 1;
+	if (allocate(self)) {
+		Py_DECREF(self);
+		return PyErr_NoMemory();
+	}
+	return (PyObject *)self;
+}
+
+static void flow_table_dealloc(PyObject *object)
+{
+	struct flow_table *self = (struct flow_table *)object;
+
+	free(self->slices);
+	free(self->hot);
+	free(self->cold);
+	Py_TYPE(object)->tp_free(object);
+}
+
+static void count(struct flow_table *self, const struct ns_view *view,
+		  const struct ns_carrier *carrier)
+{
+	ns_u32 at = ns_slice_index(0, carrier->direction, self->epoch);
+	struct ns_slice *slice = &self->slices[at];
+	enum ns_parsed parsed;
+	struct ns_packet packet;
+	ns_u64 fingerprint;
+	ns_u32 bucket;
+	int alone;
+
+	parsed = ns_parse(view, carrier, &packet);
+	if (parsed != NS_PARSED) {
+		slice->drops[parsed == NS_PARSED_TRUNCATED ? NS_DROP_TRUNCATED
+							   : NS_DROP_BAD_HEADER]++;
+		return;
+	}
+	fingerprint = ns_fingerprint(self->config.hash_key, &packet.key);
+	bucket = (at << self->config.lg_buckets) + ns_bucket_index(fingerprint, &self->config);
+	alone = ns_slice_enter(slice);
+	if (!ns_hot_hit(&self->hot[bucket], self->epoch, fingerprint, &packet, alone) &&
+	    !ns_insert(slice, &self->hot[bucket], &self->cold[bucket], fingerprint, &packet))
+		ns_slice_contended(slice, &packet);
+	ns_slice_leave(slice);
+}
+
+static void count_frame(struct flow_table *self, const ns_u8 *frame, ns_u32 captured,
+			ns_u32 on_wire)
+{
+	struct ns_view view = {.start = frame, .bytes = captured};
+	struct ns_carrier carrier = {.direction = NS_IN};
+	struct ns_slice *slice = &self->slices[ns_slice_index(0, NS_IN, self->epoch)];
+	enum ns_parsed found = ns_parse_ethernet(&view, &carrier.l3_offset);
+
+	if (found == NS_PARSED) {
+		if (on_wire > carrier.l3_offset)
+			carrier.l3_bytes = on_wire - carrier.l3_offset;
+		count(self, &view, &carrier);
+	} else {
+		slice->drops[found == NS_PARSED_NOT_IP ? NS_DROP_NOT_IP : NS_DROP_TRUNCATED]++;
+	}
+}
+
+static const char count_doc[] =
+	"count(packet, direction, gso_size=0, gso_segs=0, /)\n--\n\n"
+	"Count one packet, from its IP header on, as the kernel's programs do.";
+
+static PyObject *flow_table_count(PyObject *object, PyObject *arguments)
+{
+	struct flow_table *self = (struct flow_table *)object;
+	struct ns_carrier carrier = {0};
+	struct ns_view view;
+	Py_buffer packet;
+
+	if (!PyArg_ParseTuple(arguments, "y*I|II", &packet, &carrier.direction, &carrier.gso_size,
+			      &carrier.gso_segs))
+		return NULL;
+	if (carrier.direction >= NS_DIRECTIONS || packet.len > MAX_CAPTURED_BYTES) {
+		PyErr_SetString(PyExc_ValueError, "count: direction is 0 or 1, a packet 256 KiB");
+		PyBuffer_Release(&packet);
+		return NULL;
+	}
+	view.start = packet.buf;
+	view.bytes = carrier.l3_bytes = (ns_u32)packet.len;
+	count(self, &view, &carrier);
+	PyBuffer_Release(&packet);
+	Py_RETURN_NONE;
+}
+
+static ns_u32 read32(const ns_u8 *at, int swapped)
+{
+	ns_u32 value;
+
+	memcpy(&value, at, 4);
+	return swapped ? __builtin_bswap32(value) : value;
+}
+
+struct walk {
+	const ns_u8 *file;
+	size_t bytes, offset;
+	int swapped, nanoseconds;
+	ns_u64 until_ns; /* of the tick that is being filled */
+	ns_u64 packets;
+	ns_u64 next_ns; /* of the packet the walk stopped at */
+	const char *stopped;
+};
+
+static void walk_tick(struct flow_table *self, struct walk *walk)
+{
+	walk->stopped = "end";
+	while (walk->offset < walk->bytes) {
+		const ns_u8 *record = walk->file + walk->offset;
+		ns_u32 captured, on_wire;
+
+		walk->stopped = "truncated";
+		if (walk->bytes - walk->offset < PCAP_RECORD_BYTES)
+			return;
+		walk->next_ns =
+			read32(record, walk->swapped) * 1000000000ULL +
+			read32(record + 4, walk->swapped) * (walk->nanoseconds ? 1ULL : 1000ULL);
+		captured = read32(record + 8, walk->swapped);
+		on_wire = read32(record + 12, walk->swapped);
+		walk->stopped = "corrupt";
+		if (captured > MAX_CAPTURED_BYTES)
+			return;
+		walk->stopped = "truncated";
+		if (walk->bytes - walk->offset - PCAP_RECORD_BYTES < captured)
+			return;
+		walk->stopped = "tick";
+		if (walk->next_ns >= walk->until_ns)
+			return;
+		count_frame(self, record + PCAP_RECORD_BYTES, captured, on_wire);
+		walk->offset += PCAP_RECORD_BYTES + captured;
+		walk->packets++;
+		walk->stopped = "end";
+	}
+}
+
+static const char feed_doc[] =
+	"feed(capture, offset, swapped, nanoseconds, until_ns, /)\n--\n\n"
+	"Count the records of a classic pcap file from offset on, up to the first one at or after\n"
+	"until_ns (unix time). Returns (offset, packets, next_ns, why): why is 'tick' (there is\n"
+	"more), 'end', 'truncated' or 'corrupt'.";
+
+static PyObject *flow_table_feed(PyObject *object, PyObject *arguments)
+{
+	struct flow_table *self = (struct flow_table *)object;
+	struct walk walk = {0};
+	unsigned long long until_ns;
+	Py_ssize_t offset;
+	Py_buffer file;
+
+	if (!PyArg_ParseTuple(arguments, "y*nppK", &file, &offset, &walk.swapped, &walk.nanoseconds,
+			      &until_ns))
+		return NULL;
+	if (offset < 0 || offset > file.len) {
+		PyErr_SetString(PyExc_ValueError, "feed: offset lies outside the capture");
+		PyBuffer_Release(&file);
+		return NULL;
+	}
+	walk.file = file.buf;
+	walk.bytes = (size_t)file.len;
+	walk.offset = (size_t)offset;
+	walk.until_ns = until_ns;
+	Py_BEGIN_ALLOW_THREADS walk_tick(self, &walk);
+	Py_END_ALLOW_THREADS PyBuffer_Release(&file);
+	return Py_BuildValue("nKKs", (Py_ssize_t)walk.offset, (unsigned long long)walk.packets,
+			     (unsigned long long)walk.next_ns, walk.stopped);
+}
+
+static const char flip_doc[] = "flip()\n--\n\nMove on to the next epoch; gives the closed one.";
+
+static PyObject *flow_table_flip(PyObject *object, PyObject *Py_UNUSED(none))
+{
+	struct flow_table *self = (struct flow_table *)object;
+
+	return PyLong_FromUnsignedLong(self->epoch++);
+}
+
+static const char buffers_doc[] =
+	"buffers()\n--\n\n"
+	"Give read-only (hot, cold, slices) that live as long as the table, for fold().";
+
+static PyObject *flow_table_buffers(PyObject *object, PyObject *Py_UNUSED(none))
+{
+	struct flow_table *self = (struct flow_table *)object;
+	size_t buckets = (size_t)SLICES << self->config.lg_buckets;
+
+	return Py_BuildValue(
+		"NNN",
+		PyMemoryView_FromMemory((char *)self->hot,
+					(Py_ssize_t)(buckets * sizeof(*self->hot)), PyBUF_READ),
+		PyMemoryView_FromMemory((char *)self->cold,
+					(Py_ssize_t)(buckets * sizeof(*self->cold)), PyBUF_READ),
+		PyMemoryView_FromMemory((char *)self->slices,
+					(Py_ssize_t)(SLICES * sizeof(*self->slices)), PyBUF_READ));
+}
+
+static PyMethodDef methods[] = {
+	{"count", flow_table_count, METH_VARARGS, count_doc},
+	{"feed", flow_table_feed, METH_VARARGS, feed_doc},
+	{"flip", flow_table_flip, METH_NOARGS, flip_doc},
+	{"buffers", flow_table_buffers, METH_NOARGS, buffers_doc},
+	{NULL, NULL, 0, NULL},
+};
+
+PyTypeObject ns_flow_table_type = {
+	PyVarObject_HEAD_INIT(NULL, 0).tp_name = "netsonde.sketch._core.FlowTable",
+	.tp_basicsize = sizeof(struct flow_table),
+	.tp_flags = Py_TPFLAGS_DEFAULT,
+	.tp_doc = type_doc,
+	.tp_new = flow_table_new,
+	.tp_dealloc = flow_table_dealloc,
+	.tp_methods = methods,
+};
