@@ -1,0 +1,167 @@
+"""`netsonde lab`: builds, shows, drives and removes the lab. Needs root.
+
+Exit status: 0 fine, 1 a ping was lost, 2 the command could not be carried out (a sentence on
+stderr says why); `exec` gives the status of its command.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from netsonde.lab import daemons, execute, ping, rate, state, status
+from netsonde.lab.errors import LabError, OptionError
+from netsonde.lab.shell import Shell
+from netsonde.lab.topology import Topology
+
+app = App(
+    name="netsonde lab",
+    help="A network of hosts on this machine, with real traffic. Needs root.",
+    version_flags=[],
+)
+
+
+@app.command
+def up(
+    *,
+    depth: int = 2,
+    fanout: int = 3,
+    rate_: Annotated[str | None, Parameter(name="--rate")] = None,
+    daemons_: Annotated[bool, Parameter(name="--daemons")] = True,
+) -> None:
+    """Build the lab: a tree of bridges, fanout ** depth hosts, a monitor and an agent on each.
+
+    h1 is the manager, outside the monitored network; h2 is the root of the overlay.
+
+    Parameters
+    ----------
+    depth: Levels of bridges.
+    fanout: Links below each bridge.
+    rate_: Rate of each host's link in both directions, such as 100mbit; unshaped without it.
+    daemons_: Start monitor and agent on every host but h1.
+    """
+    topology = Topology(depth, fanout)
+    link_rate = rate.parse(rate_) if rate_ else None
+    started_mono_s = time.monotonic()
+    from netsonde.lab import lifecycle  # noqa: PLC0415  loading netlink costs `exec` 0.2 s
+
+    with state.exclusive():
+        if lab := state.load():
+            count = len(lab.topology.hosts)
+            raise LabError(
+                f"the lab is up already ({count} hosts); 'netsonde lab down' takes it down"
+            )
+        if state.leftovers():
+            print("removing what an earlier lab left behind", flush=True)
+        lifecycle.build(topology, link_rate, with_daemons=daemons_)
+    print(
+        f"the lab is up: h1 to {topology.hosts[-1].name}, {time.monotonic() - started_mono_s:.1f} s"
+    )
+
+
+@app.command
+def down() -> None:
+    """End every process of the lab and remove its network; leaves nothing behind."""
+    from netsonde.lab import lifecycle  # noqa: PLC0415  loading netlink costs `exec` 0.2 s
+
+    with state.exclusive():
+        if not state.leftovers():
+            print("the lab is not up")
+            return
+        lifecycle.remove()
+    print("the lab is down")
+
+
+@app.command(name="exec")
+def exec_(host: str, *command: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> None:
+    """Run a command on a host: netsonde lab exec h5 -- ip address.
+
+    Parameters
+    ----------
+    host: Name of the host, such as h5.
+    command: The command and its arguments; its exit status becomes this command's.
+    """
+    found = state.require().topology.host(host)
+    if not command:
+        raise LabError(f"what is {host} to run? such as: netsonde lab exec {host} -- ip address")
+    execute.become(found, command)
+
+
+@app.command
+def pingall(*, count: int = 1) -> int:
+    """Let every host ping every other host; exit status 1 when a reply is missing.
+
+    Parameters
+    ----------
+    count: Echo requests of each host to each other host.
+    """
+    if not 1 <= count <= 1000:
+        raise OptionError("--count", count, "1 to 1000")
+    return 0 if ping.ping_all(state.require().topology.hosts, count) else 1
+
+
+@app.command
+def shell() -> None:
+    """Open a prompt for commands on hosts; 'help' there lists them."""
+    lab = state.require()
+    hosts = lab.topology.hosts
+    commands = {
+        "pingall": lambda: ping.ping_all(hosts, 1),
+        "status": lambda: status.print_table(lab),
+    }
+    Shell(lab.topology, commands).run()
+
+
+@app.command(name="status")
+def status_(*, json: bool = False) -> None:
+    """Show hosts, addresses, the overlay, and which daemons run.
+
+    Parameters
+    ----------
+    json: Print one JSON object, for programs.
+    """
+    lab = state.require()
+    if json:
+        print(status.as_json(lab))
+    else:
+        status.print_table(lab)
+
+
+@app.command
+def restart(host: str, daemon: Literal["monitor", "agent"] | None = None) -> None:
+    """Start a host's daemons again, whether they run or not.
+
+    Parameters
+    ----------
+    host: Name of the host, such as h5.
+    daemon: Only this one.
+    """
+    with state.exclusive():
+        topology = state.require().topology
+        found = topology.host(host)
+        if found not in topology.monitored:
+            raise LabError(f"{host} is the manager and runs no daemons")
+        for name in [daemon] if daemon else daemons.DAEMONS:
+            daemons.stop(found, name)
+            daemons.start([found], name, deadline_mono_s=daemons.deadline_mono_s(1))
+
+
+def main() -> None:
+    """Run the command line and end the process with its status."""
+    try:
+        if os.geteuid() != 0 and sys.argv[1:] and not {"-h", "--help"} & set(sys.argv[1:]):
+            raise LabError("the lab needs root; run it as: sudo netsonde lab ...")
+        sys.exit(app())
+    except (LabError, OSError) as error:
+        print(f"netsonde lab: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
