@@ -1,0 +1,80 @@
+# `make` prints what there is to do. Everything a target needs it installs: Debian packages by apt
+# (as root, or through sudo), Python packages into .venv.
+
+VENV := .venv
+BIN := $(VENV)/bin
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+SOURCES := $(shell find src core bpf native meson.build pyproject.toml -type f \
+	-not -path '*/__pycache__/*' -not -path '*/tests/*' 2>/dev/null)
+PACKAGES := gcc make clang llvm clang-format bpftool libbpf-dev libc6-dev python3-dev python3-venv \
+	iperf3 iputils-ping netcat-openbsd
+C_FILES := core/*.h bpf/*.h bpf/*.c native/*.h native/*.c native/tests/*.h native/tests/*.c
+
+.PHONY: help setup demo demo-mininet test test-c test-fast test-kernel test-lab check format abi clean
+.DEFAULT_GOAL := help
+
+help: ## print this help
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+setup: $(VENV)/installed ## install what is needed, build, and install netsonde into .venv
+
+demo: setup ## build a lab of nine hosts and watch it measure itself (about a minute)
+	$(SUDO) $(BIN)/python examples/demo.py
+
+demo-mininet: setup ## the same on Mininet with Linux bridges
+	@dpkg -s mininet >/dev/null 2>&1 || $(SUDO) apt-get install -y -q mininet
+	$(SUDO) /usr/bin/python3 examples/mininet/mt.py --demo
+
+test: test-c test-fast test-kernel test-lab ## all tests; as root none is skipped
+
+test-c: $(VENV)/installed ## core/'s own tests, under ASan and UBSan
+	@[ -f build/c/build.ninja ] || PATH="$(CURDIR)/$(BIN):$$PATH" meson setup build/c >/dev/null
+	PATH="$(CURDIR)/$(BIN):$$PATH" meson test -C build/c --suite core --print-errorlogs
+
+test-fast: $(VENV)/installed ## no root, no network
+	$(BIN)/python -m pytest tests/unit tests/golden
+
+test-kernel: $(VENV)/installed ## the programs in the kernel
+	$(SUDO) $(BIN)/python -m pytest tests/kernel
+
+test-lab: $(VENV)/installed ## namespaces and real traffic
+	$(SUDO) $(BIN)/python -m pytest tests/lab
+
+check: $(VENV)/installed ## linters, types, import contracts, generated files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	PYTHONPATH=src $(BIN)/lint-imports
+	$(BIN)/python .ci/abi.py --check
+	$(BIN)/python .ci/house.py
+	clang-format --dry-run -Werror $(C_FILES)
+
+format: $(VENV)/installed ## put every file into its standard form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix-only .
+	clang-format -i $(C_FILES)
+
+abi: $(VENV)/installed ## generate the Python side of core/abi.h
+	$(BIN)/python .ci/abi.py
+
+clean: ## remove what was built and installed here
+	rm -rf $(VENV) build
+
+# Debian packages first: only what is missing, so that a second run asks nobody for anything.
+$(VENV)/packages:
+	@missing=$$(for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+		echo "installing Debian packages:" $$missing; \
+		$(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends $$missing; \
+	fi
+	@mkdir -p $(VENV) && touch $@
+
+$(BIN)/meson: $(VENV)/packages pyproject.toml
+	python3 -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check meson meson-python ninja
+	@touch $@
+
+$(VENV)/installed: $(BIN)/meson $(SOURCES)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pip install -q --disable-pip-version-check \
+		--no-build-isolation -Cbuild-dir=build/wheel '.[dev]'
+	@touch $@

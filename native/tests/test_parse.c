@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* Parsing and the counting rule, one built packet a case. */
+#include "link.h"
+
+#include "check.h"
+
+static struct ns_packet parsed;
+
+static enum ns_parsed parse(const ns_u8 *bytes, ns_u32 size, ns_u32 gso_size, ns_u32 gso_segs)
+{
+	/* The exact size on the heap, so that ASan sees a read past the end. */
+	ns_u8 *copy = malloc(size ? size : 1);
+	struct ns_view view = {.start = copy, .bytes = size};
+	struct ns_carrier carrier = {
+		.l3_bytes = size, .gso_size = gso_size, .gso_segs = gso_segs, .direction = NS_OUT};
+	enum ns_parsed result;
+
+	memcpy(copy, bytes, size);
+	result = ns_parse(&view, &carrier, &parsed);
+	free(copy);
+	return result;
+}
+
+static const ns_u8 tcp4[40] = {
+	0x45, 0,    0,	  40,	0, 0, 0x40, 0, 64, 6, 0, 0, 10,	  0,	0, 6, 10, 0, 0, 5,
+	0x9c, 0x40, 0x01, 0xbb, 0, 0, 0,    1, 0,  0, 0, 0, 0x50, 0x02, 0, 0, 0,  0, 0, 0,
+};
+
+static void tcp_over_ipv4(void)
+{
+	static const ns_u8 mapped[16] = {[10] = 0xff, 0xff, 10, 0, 0, 6};
+
+	CHECK(parse(tcp4, sizeof(tcp4), 0, 0) == NS_PARSED);
+	CHECK(!memcmp(parsed.key.src, mapped, 16));
+	CHECK(parsed.key.sport == 40000 && parsed.key.dport == 443);
+	CHECK(parsed.key.proto == 6 && parsed.key.direction == NS_OUT);
+	CHECK(parsed.key.flags == NS_KEY_HAS_PORTS);
+	CHECK(parsed.packets == 1 && parsed.bytes == 40);
+	CHECK(parsed.tcp == (NS_TCP_SYN_ONE | 2));
+}
+
+/* 10 segments of 1448 bytes: nine more times 40 bytes of headers are on the wire. */
+static void super_packet(void)
+{
+	ns_u8 packet[40];
+
+	memcpy(packet, tcp4, 40);
+	packet[2] = (40 + 14480) >> 8;
+	packet[3] = (40 + 14480) & 0xff;
+	CHECK(parse(packet, 40, 1448, 10) == NS_PARSED);
+	CHECK(parsed.packets == 10 && parsed.bytes == 14480 + 10 * 40);
+	CHECK(parse(packet, 40, 1448, 0) == NS_PARSED);
+	CHECK(parsed.packets == 10 && parsed.bytes == 14480 + 10 * 40);
+	packet[3]++; /* one byte more is one segment more */
+	CHECK(parse(packet, 40, 1448, 0) == NS_PARSED);
+	CHECK(parsed.packets == 11);
+}
+
+static void later_fragment_has_no_ports(void)
+{
+	ns_u8 packet[40];
+
+	memcpy(packet, tcp4, 40);
+	packet[6] = 0;
+	packet[7] = 1;
+	CHECK(parse(packet, 40, 0, 0) == NS_PARSED);
+	CHECK(!parsed.key.flags && !parsed.key.sport && !parsed.key.dport);
+	packet[6] = 0x20; /* the first fragment has them */
+	packet[7] = 0;
+	CHECK(parse(packet, 40, 0, 0) == NS_PARSED);
+	CHECK(parsed.key.flags == NS_KEY_HAS_PORTS);
+}
+
+static void every_cut_is_safe(void)
+{
+	for (ns_u32 size = 0; size < 40; size++) {
+		enum ns_parsed result = parse(tcp4, size, 0, 0);
+
+		CHECK(result == (size < 20 ? NS_PARSED_TRUNCATED : NS_PARSED));
+		CHECK(size < 20 || (parsed.key.flags != 0) == (size >= 24));
+	}
+}
+
+static void nonsense_headers(void)
+{
+	ns_u8 packet[40];
+
+	memcpy(packet, tcp4, 40);
+	packet[0] = 0x44; /* header of 16 bytes */
+	CHECK(parse(packet, 40, 0, 0) == NS_PARSED_BAD_HEADER);
+	packet[0] = 0x75; /* version 7 */
+	CHECK(parse(packet, 40, 0, 0) == NS_PARSED_BAD_HEADER);
+}
+
+static void udp_behind_ipv6_extensions(void)
+{
+	ns_u8 packet[64] = {0x60, 0, 0, 0, 0, 24, 0 /* hop-by-hop */, 64};
+
+	packet[40] = 44; /* next: fragment */
+	packet[48] = 17; /* next: UDP */
+	packet[56] = 0;
+	packet[57] = 53;
+	packet[59] = 99;
+	CHECK(parse(packet, 64, 0, 0) == NS_PARSED);
+	CHECK(parsed.key.proto == 17 && parsed.key.sport == 53 && parsed.key.dport == 99);
+	CHECK(parsed.bytes == 64);
+	packet[50] = 1; /* fragment offset not 0 */
+	CHECK(parse(packet, 64, 0, 0) == NS_PARSED);
+	CHECK(parsed.key.proto == 17 && !parsed.key.flags);
+}
+
+static void vlan_tags(void)
+{
+	ns_u8 frame[30] = {[12] = 0x88, 0xa8, 0, 1, 0x81, 0, 0, 2, 0x08, 0};
+	struct ns_view view = {.start = frame, .bytes = sizeof(frame)};
+	ns_u32 offset = 0;
+
+	CHECK(ns_parse_ethernet(&view, &offset) == NS_PARSED && offset == 22);
+	frame[20] = 0x08;
+	frame[21] = 0x06; /* ARP */
+	CHECK(ns_parse_ethernet(&view, &offset) == NS_PARSED_NOT_IP);
+	view.bytes = 21;
+	CHECK(ns_parse_ethernet(&view, &offset) == NS_PARSED_TRUNCATED);
+}
+
+int main(void)
+{
+	tcp_over_ipv4();
+	super_packet();
+	later_fragment_has_no_ports();
+	every_cut_is_safe();
+	nonsense_headers();
+	udp_behind_ipv6_extensions();
+	vlan_tags();
+	return 0;
+}

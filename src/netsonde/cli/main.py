@@ -1,0 +1,71 @@
+"""`netsonde COMMAND`: runs `netsonde-COMMAND`, as git does.
+
+The one idea: each process is a room of its own, with its own imports and privileges, so this
+command knows their names and nothing else of them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib.metadata import version
+from pathlib import Path
+
+COMMANDS = {
+    "replay": "count a capture file; no root, no daemon",
+    "lab": "nine hosts in network namespaces that measure themselves",
+    "monitor": "the privileged daemon: counts this host's packets in the kernel",
+    "agent": "the unprivileged daemon: HTTP, overlay, active probes",
+}
+
+
+def usage() -> str:
+    """Give the text of `netsonde --help`."""
+    width = max(len(name) for name in COMMANDS)
+    lines = [f"  {name:<{width}}  {about}" for name, about in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: netsonde COMMAND [ARGUMENTS]",
+            "",
+            "End-host based network measurement that certifies its own error.",
+            "",
+            *lines,
+            "",
+            "'netsonde COMMAND --help' tells more; 'netsonde --version' the version.",
+            "",
+        ]
+    )
+
+
+def program(command: str) -> Path:
+    """Give the path of a command's program, beside this one."""
+    return Path(sys.executable).parent / f"netsonde-{command}"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the console script; a known command replaces this process."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        sys.stdout.write(usage())
+        sys.exit(0 if arguments else 2)
+    if arguments[0] == "--version":
+        sys.stdout.write(f"netsonde {version('netsonde')}\n")
+        sys.exit(0)
+    command = arguments[0]
+    if command not in COMMANDS:
+        close = get_close_matches(command, COMMANDS, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"one of {', '.join(COMMANDS)}"
+        sys.stderr.write(f"netsonde: no command '{command}'; {hint}\n")
+        sys.exit(2)
+    path = program(command)
+    try:
+        os.execv(path, [str(path), *arguments[1:]])  # noqa: S606 - that is what it is for
+    except OSError as error:
+        sys.stderr.write(f"netsonde: cannot run {path}: {error.strerror}\n")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""Giving up root: what is attached stays attached, and one capability is enough to go on.
+
+After attaching, the monitor reads maps through mmap and needs bpf(2) only for the barrier of a
+flip, so it becomes an ordinary user that holds CAP_BPF alone (capabilities(7), prctl(2)).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pwd
+import struct
+
+from netsonde.model.errors import BadField
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_PR_SET_KEEPCAPS = 8
+_PR_SET_NO_NEW_PRIVS = 38
+_CAPABILITY_VERSION_3 = 0x20080522
+_CAP_BPF = 39
+
+
+def user_ids(field: str, name: str) -> tuple[int, int]:
+    """Give (uid, gid) of a user; raises BadField naming the setting."""
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        raise BadField(field, name, "a user of this host, such as nobody") from None
+    return entry.pw_uid, entry.pw_gid
+
+
+def drop_to(uid: int, gid: int) -> None:
+    """Become another user with CAP_BPF alone, for good; raises OSError.
+
+    Must be called while root, before other threads exist: capabilities belong to a thread.
+    """
+    _prctl(_PR_SET_KEEPCAPS)
+    os.setgroups([])
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+    words = [0, 0, 0, 0, 0, 0]  # effective, permitted, inheritable; low word, then high word
+    words[3] = words[4] = 1 << (_CAP_BPF - 32)
+    header = ctypes.create_string_buffer(struct.pack("<Ii", _CAPABILITY_VERSION_3, 0), 8)
+    sets = ctypes.create_string_buffer(struct.pack("<6I", *words), 24)
+    if _LIBC.capset(header, sets):
+        raise OSError(ctypes.get_errno(), "capset refused CAP_BPF")
+    _prctl(_PR_SET_NO_NEW_PRIVS)
+
+
+def _prctl(option: int) -> None:
+    if _LIBC.prctl(option, 1, 0, 0, 0):
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))

@@ -1,0 +1,148 @@
+"""The monitor's unix socket: one agent asks, one reply a request.
+
+Who connects is checked by the kernel (SO_PEERCRED, unix(7)): the agent's user or root, anybody else
+is turned away and counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import socket
+import struct
+from pathlib import Path
+
+import structlog
+
+from netsonde.model.errors import Busy, NetsondeError, ProtocolError
+from netsonde.monitor.tasks import Tasks
+from netsonde.monitor.ticker import Ticker
+from netsonde.wire import monitor as wire
+from netsonde.wire.frame import HEADER, SCHEMA
+
+_log = structlog.get_logger()
+_MAX_CONNECTIONS = 8
+_IDLE_BEFORE_HELLO_S = 5
+
+
+def bind(path: Path, owner_uid: int) -> socket.socket:
+    """Bind the socket file, readable by its owner alone; a dead monitor's file is replaced.
+
+    Raises Busy when a living monitor answers there, OSError otherwise.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            path.unlink(missing_ok=True)
+        else:
+            raise Busy(f"another monitor answers on {path}")
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+        os.chown(path, owner_uid, -1)
+    except OSError:
+        listener.close()
+        raise
+    finally:
+        os.umask(before)
+    return listener
+
+
+class Server:
+    """Serves one bound socket until cancelled."""
+
+    def __init__(
+        self, tasks: Tasks, ticker: Ticker, *, allowed_uids: frozenset[int], software: str, hook: str
+    ) -> None:
+        self._tasks = tasks
+        self._ticker = ticker
+        self._allowed_uids = allowed_uids
+        self._software = software
+        self._hook = hook
+        self._connections = 0
+
+    async def run(self, listener: socket.socket) -> None:
+        """Accept and serve connections."""
+        server = await asyncio.start_unix_server(self._serve, sock=listener)
+        async with server:
+            await server.serve_forever()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        uid = _peer_uid(writer)
+        if uid not in self._allowed_uids or self._connections >= _MAX_CONNECTIONS:
+            _log.warning("connection refused", uid=uid, open=self._connections)
+            writer.close()
+            return
+        self._connections += 1
+        try:
+            await self._converse(reader, writer)
+        except (asyncio.IncompleteReadError, ConnectionError, TimeoutError):
+            pass  # the agent went away; it comes back by itself
+        except ProtocolError as error:
+            _log.warning("connection closed", reason=str(error))
+        finally:
+            self._connections -= 1
+            writer.close()
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async with asyncio.timeout(_IDLE_BEFORE_HELLO_S):
+            hello = await _receive(reader)
+        if not isinstance(hello, wire.Hello) or hello.schema != SCHEMA:
+            raise ProtocolError(f"the agent speaks another schema than {SCHEMA}: {hello!r:.100}")
+        welcome = wire.Welcome(
+            software=self._software, hook=self._hook, since_tick=self._ticker.since_tick
+        )
+        writer.write(wire.REPLIES.encode(welcome))
+        while True:
+            await writer.drain()
+            request = await _receive(reader)
+            try:
+                reply = await self._reply(request)
+            except NetsondeError as error:
+                reply = wire.Failed(kind=type(error).__name__, reason=str(error))
+            writer.write(wire.REPLIES.encode(reply))
+
+    async def _reply(self, request: wire.Request) -> wire.Reply:
+        match request:
+            case wire.Apply(tasks=tasks):
+                self._tasks.apply(tasks, await self._ticker.flush())
+                return wire.Applied(tasks=len(tasks))
+            case wire.Ask(question=question):
+                if question.window == "total":
+                    await self._ticker.flush()
+                summary, since_tick = self._tasks.answer(question)
+                return wire.Answer(summary=summary.to_bytes(), since_tick=since_tick)
+            case wire.AskStatus():
+                return self._status()
+            case wire.Hello():
+                raise ProtocolError("Hello comes once")
+
+    def _status(self) -> wire.Status:
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        return wire.Status(
+            hook=self._hook,
+            since_tick=self._ticker.since_tick,
+            last_tick=self._tasks.last_tick,
+            packets=self._tasks.packets,
+            ip_bytes=self._tasks.ip_bytes,
+            drops=dict(self._tasks.drops),
+            tasks=len(self._tasks),
+            late_ticks=self._ticker.late_ticks,
+            cpu_seconds=usage.ru_utime + usage.ru_stime,
+            rss_bytes=usage.ru_maxrss * 1024,
+        )
+
+
+async def _receive(reader: asyncio.StreamReader) -> wire.Request:
+    size = wire.REQUESTS.body_bytes(await reader.readexactly(HEADER.size))
+    return wire.REQUESTS.decode(await reader.readexactly(size))
+
+
+def _peer_uid(writer: asyncio.StreamWriter) -> int:
+    connection = writer.get_extra_info("socket")
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    return int(struct.unpack("<3i", credentials)[1])
