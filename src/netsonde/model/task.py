@@ -53,6 +53,8 @@ class Counter(msgspec.Struct, frozen=True, kw_only=True):
     increment: Increment = Increment.PACKETS
     hitter_threshold: float = 0.1
     """Share of a host's own total, 0 to 1, that a key must exceed there to be a heavy hitter."""
+    since_tick: int = 0
+    """Tick at which it was configured, when that was after its task."""
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):

@@ -89,8 +89,8 @@ class Book:
         )
         return replace(self, own=(*self.own, OwnTask(task=task, scope=scope))), task
 
-    def with_counter(self, sketch_id: int, counter: Counter) -> tuple[Book, Task]:
-        """Add a counter to an own sketch; the same definition again changes nothing.
+    def with_counter(self, sketch_id: int, counter: Counter, since_tick: int) -> tuple[Book, Task]:
+        """Add a counter to an own sketch from a tick on; the same again changes nothing.
 
         Raises NotFound for an unknown sketch, BadField for a sketch from above, for a key type that
         is counted in another way already, and for one counter too many.
@@ -99,13 +99,14 @@ class Book:
         if not any(own.task.ref == task.ref for own in self.own):
             raise BadField("sketch_id", sketch_id, "a sketch configured here; this is the parent's")
         known = task.counter(counter.key_type)
-        if known == counter:
-            return self, task
         if known is not None:
+            if msgspec.structs.replace(known, since_tick=counter.since_tick) == counter:
+                return self, task
             raise BadField("counter_key_type", counter.key_type, _another_than(task, known))
         if len(task.counters) >= MAX_COUNTERS:
             limit = f"at most {MAX_COUNTERS} counters in a sketch"
             raise BadField("counter_key_type", counter.key_type, limit)
+        counter = msgspec.structs.replace(counter, since_tick=since_tick)
         grown = msgspec.structs.replace(task, counters=(*task.counters, counter))
         return self.with_version(grown), grown
 
@@ -177,8 +178,9 @@ def check_question(question: Question) -> None:
 def _check_task(task: Task) -> None:
     if not 0 <= task.id <= MAX_ID:
         raise BadField("id", task.id, f"0 to {MAX_ID}")
-    if not 0 <= task.since_tick <= 1 << 40:
-        raise BadField("since_tick", task.since_tick, "unix time in units of 100 ms")
+    for since_tick in (task.since_tick, *(counter.since_tick for counter in task.counters)):
+        if not 0 <= since_tick <= 1 << 40:
+            raise BadField("since_tick", since_tick, "unix time in units of 100 ms")
     if task.filter.proto is not None and not 0 <= task.filter.proto <= 255:
         raise BadField("proto", task.filter.proto, "0 to 255")
     for name, value in (("src", task.filter.src), ("dst", task.filter.dst)):

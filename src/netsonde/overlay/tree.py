@@ -6,7 +6,8 @@ that would close it, with nothing known about the rest of the tree.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from netsonde.model import address
 from netsonde.model.errors import BadField, Busy
@@ -22,11 +23,16 @@ MAX_MEMBERS = 20_000
 class Tree:
     """What one host knows of the tree; survives connections, so a lost child is still a member."""
 
-    def __init__(self, own: str) -> None:
+    def __init__(
+        self,
+        own: str,
+        path: tuple[str, ...] = (),
+        children: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
+    ) -> None:
         self.own = own
-        self.path: tuple[str, ...] = ()
+        self.path = path
         """Addresses from the root to the parent; empty without a parent."""
-        self.children: dict[str, tuple[str, ...]] = {}
+        self.children = dict(children)
         """Child -> everyone it has reported at and below itself, the child first."""
 
     @property

@@ -1,0 +1,68 @@
+"""uvicorn inside the agent's own event loop: the agent owns signals, sockets and the log."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Iterator
+
+import structlog
+import uvicorn
+from litestar import Litestar
+
+MAX_CONNECTIONS = 64
+"""HTTP connections at a time; one more is answered 503."""
+IDLE_S = 5
+"""Seconds after which an idle connection is closed."""
+
+log = structlog.get_logger()
+
+
+class HttpServer:
+    """Serves an application on a listening socket; `run` until cancelled."""
+
+    def __init__(self, app: Litestar, listener: socket.socket) -> None:
+        self._listener = listener
+        self._server = _Uvicorn(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                server_header=False,
+                http="h11",
+                ws="none",
+                limit_concurrency=MAX_CONNECTIONS,
+                timeout_keep_alive=IDLE_S,
+            )
+        )
+
+    async def run(self) -> None:
+        """Serve; when cancelled, answer what is due at once and leave the rest."""
+        _log_to_structlog()
+        serving = asyncio.create_task(self._server.serve(sockets=[self._listener]))
+        try:
+            await asyncio.shield(serving)
+        finally:
+            self._server.should_exit = self._server.force_exit = True
+            await asyncio.wait([serving])
+
+
+class _Uvicorn(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the process's signals to the agent."""
+        yield
+
+
+class _ToStructlog(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        log.error("http", message=record.getMessage(), exc_info=record.exc_info)
+
+
+def _log_to_structlog() -> None:
+    logger = logging.getLogger("uvicorn")
+    logger.handlers = [_ToStructlog(logging.WARNING)]
+    logger.propagate = False

@@ -1,0 +1,213 @@
+"""`netsonde-agent`: reads settings, gives up root, listens, and joins the parts of the agent."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import secrets
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import structlog
+
+from netsonde.agent.http.app import application
+from netsonde.agent.http.server import HttpServer
+from netsonde.agent.node import Node
+from netsonde.agent.paths import Paths
+from netsonde.agent.peer_server import PeerServer
+from netsonde.agent.peers import Dialer
+from netsonde.agent.probing import Limits, Prober
+from netsonde.agent.service import Service
+from netsonde.agent.state import StateFile
+from netsonde.model import address
+from netsonde.model.errors import BadField, NetsondeError, Unavailable
+from netsonde.wire import log, settings
+
+_DRAWN_BITS = 31
+_BACKLOG = 64
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of an agent; flags and TOML keys have the same names."""
+
+    listen: Annotated[str, msgspec.Meta(description="address and port of the HTTP interface")] = (
+        "127.0.0.1:8000"
+    )
+    address: Annotated[
+        str,
+        msgspec.Meta(description="this host's name in the overlay; the listen address if empty"),
+    ] = ""
+    peer_port: Annotated[
+        int, msgspec.Meta(ge=1, le=65535, description="TCP port between agents, the same on all")
+    ] = 8001
+    monitor_socket: Annotated[
+        str, msgspec.Meta(description="unix socket of this host's monitor")
+    ] = "/run/netsonde/monitor.sock"
+    state_dir: Annotated[
+        str, msgspec.Meta(description="directory that keeps tasks and leaf agents")
+    ] = "/var/lib/netsonde"
+    user: Annotated[
+        str, msgspec.Meta(description="user to become before listening, when started as root")
+    ] = "nobody"
+    query_deadline_ms: Annotated[
+        int, msgspec.Meta(ge=50, le=60_000, description="time the network has for an answer")
+    ] = 1000
+    probe_max_bytes: Annotated[
+        int, msgspec.Meta(ge=1, description="bytes that one active measurement may send")
+    ] = 250_000_000
+    probe_max_ms: Annotated[
+        int, msgspec.Meta(ge=100, le=60_000, description="time one active measurement may send")
+    ] = 3000
+    log_json: Annotated[bool, msgspec.Meta(description="write log lines as JSON")] = False
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """This agent's name and its two listening sockets."""
+
+    own: str
+    http: socket.socket
+    peers: socket.socket
+
+
+def listen(config: Settings) -> Listeners:
+    """Open both sockets on the listen address.
+
+    Raises BadField for a bad address, Unavailable when a port is taken or may not be used.
+    """
+    name, port = _endpoint(config.listen)
+    if config.address:
+        own = address.host("address", config.address)
+    else:
+        own = address.host("listen", name)
+    http = _bind(name, port, "listen")
+    try:
+        return Listeners(own, http, _bind(name, config.peer_port, "peer_port"))
+    except NetsondeError:
+        http.close()
+        raise
+
+
+async def serve(config: Settings, listeners: Listeners) -> None:
+    """Run the agent until SIGTERM or SIGINT."""
+    software, own = version("netsonde"), listeners.own
+    dialer = Dialer(own=own, peer_port=config.peer_port, software=software)
+    node = Node(
+        own=own,
+        file=StateFile(Path(config.state_dir)),
+        dialer=dialer,
+        monitor_socket=Path(config.monitor_socket),
+        software=software,
+    )
+    limits = Limits(max_bytes=config.probe_max_bytes, max_ms=config.probe_max_ms)
+    async with Prober(address=own, limits=limits) as prober:
+        service = Service(
+            node=node,
+            paths=Paths(own=own, prober=prober, dialer=dialer, max_ms=config.probe_max_ms),
+            query_deadline_ms=config.query_deadline_ms,
+            wall_ns=time.time_ns,
+            draw=lambda: secrets.randbits(_DRAWN_BITS),
+        )
+        peers = PeerServer(
+            own=own,
+            software=software,
+            listener=listeners.peers,
+            handler=service.serve_peer,
+            closed=node.peer_closed,
+        )
+        await _until_stopped(node, peers, HttpServer(application(service), listeners.http))
+
+
+async def _until_stopped(*parts: Node | PeerServer | HttpServer) -> None:
+    log_line = structlog.get_logger()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with asyncio.TaskGroup() as group:
+        jobs = [group.create_task(part.run()) for part in parts]
+        log_line.info("agent serves")
+        await stop.wait()
+        for job in jobs:
+            job.cancel()
+    log_line.info("agent stopped")
+
+
+def become(user: str, state_dir: Path) -> None:
+    """Make the state directory and, as root, hand it to the user and become that user for good.
+
+    Raises BadField for an unknown user or a directory that cannot be made.
+    """
+    try:
+        state_dir.mkdir(parents=True, exist_ok=True)
+        if os.geteuid() == 0:
+            entry = pwd.getpwnam(user)
+            for path in (state_dir, *state_dir.glob("agent.*")):
+                os.chown(path, entry.pw_uid, entry.pw_gid)
+            os.setgroups([])
+            os.setresgid(entry.pw_gid, entry.pw_gid, entry.pw_gid)
+            os.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)
+    except KeyError:
+        raise BadField("user", user, "a user of this host, such as nobody") from None
+    except OSError as error:
+        raise BadField("state_dir", str(state_dir), f"a directory to keep ({error})") from None
+    if not os.access(state_dir, os.W_OK | os.X_OK):
+        raise BadField("state_dir", str(state_dir), "a directory this user may write to")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the console script; exits with 2 for bad settings, 1 when the host refuses."""
+    try:
+        config = settings.read(
+            Settings,
+            "netsonde agent",
+            "Answers for this host and those below it, over HTTP and between agents.",
+            sys.argv[1:] if argv is None else argv,
+        )
+        log.configure(json=config.log_json)
+        become(config.user, Path(config.state_dir))
+        asyncio.run(serve(config, listen(config)))
+    except BadField as error:
+        sys.exit(_failed(error, 2))
+    except (NetsondeError, OSError) as error:
+        sys.exit(_failed(error, 1))
+
+
+def _failed(error: Exception, status: int) -> int:
+    sys.stderr.write(f"netsonde agent: {error}\n")
+    return status
+
+
+def _endpoint(listen: str) -> tuple[str, int]:
+    name, _, port = listen.rpartition(":")
+    allowed = "an address and a port such as 127.0.0.1:8000 or [::1]:8000"
+    name = name.removeprefix("[").removesuffix("]")
+    if not (port.isascii() and port.isdigit() and 1 <= int(port[:6]) <= 65535):
+        raise BadField("listen", listen, allowed)
+    try:
+        address.mapped(name)
+    except ValueError:
+        raise BadField("listen", listen, allowed) from None
+    return name, int(port)
+
+
+def _bind(name: str, port: int, field: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in name else socket.AF_INET
+    try:
+        return socket.create_server((name, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise Unavailable(
+            f"cannot listen on {name} port {port} (setting '{field}'): {error.strerror}"
+        ) from None
+
+
+if __name__ == "__main__":
+    main()
