@@ -32,6 +32,8 @@ from netsonde.sketch.tick import Reader
 from netsonde.wire import log, settings
 
 _HASH_WORDS = 8
+# Read while still root: the user to become may not be able to read where we are installed.
+_SOFTWARE = version("netsonde")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +70,7 @@ async def serve(config: Settings, path: Datapath, listener: socket.socket) -> No
         tasks,
         ticker,
         allowed_uids=frozenset({0, agent_uid}),
-        software=version("netsonde"),
+        software=_SOFTWARE,
         hook=HOOK,
     )
     stop = asyncio.Event()
@@ -89,8 +91,8 @@ def start(config: Settings) -> None:
     uid, gid = privilege.user_ids("user", config.user)
     secret = [secrets.randbits(64) for _ in range(_HASH_WORDS)]
     with Datapath(hash_key=secret, lg_buckets=config.lg_buckets) as path:
-        listener = bind(Path(config.socket), agent_uid)
         path.attach()
+        listener = bind(Path(config.socket), agent_uid)
         if os.getuid() == 0:
             privilege.drop_to(uid, gid)
         asyncio.run(serve(config, path, listener))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from netsonde.sketch.tick import TICK_NS, Reader, Tick
@@ -30,6 +31,7 @@ class Ticker:
         self._reader = reader
         self._absorb = absorb
         self._lock = asyncio.Lock()
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="flip")
         self._begun = 0
         self.late_ticks = 0
         self.since_tick = time.time_ns() // TICK_NS
@@ -50,7 +52,8 @@ class Ticker:
         async with self._lock:
             if self._begun < wanted:
                 self._begun += 1
-                self._absorb(await asyncio.to_thread(self._close))
+                loop = asyncio.get_running_loop()
+                self._absorb(await loop.run_in_executor(self._worker, self._close))
         return time.time_ns() // TICK_NS
 
     def _close(self) -> Tick:

@@ -1,0 +1,129 @@
+"""The programs in the kernel: the same packets give the same bytes as the native build."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import secrets
+import struct
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from packets import Flow, packet, traffic
+
+from netsonde.kernel import _abi
+from netsonde.kernel.datapath import SAMPLE_SHIFT, Datapath
+from netsonde.model.errors import Busy
+from netsonde.sketch._core import FlowTable
+from netsonde.sketch.tick import Reader, Tick
+
+LG_BUCKETS = 4
+SECRET = [secrets.randbits(64) for _ in range(8)]
+CLONE_NEWNET = 0x40000000
+
+
+@pytest.fixture
+def one_cpu() -> Iterator[int]:
+    """Pin the test to one CPU, whose slice then holds all it counts."""
+    before = os.sched_getaffinity(0)
+    cpu = max(before)
+    os.sched_setaffinity(0, {cpu})
+    yield cpu
+    os.sched_setaffinity(0, before)
+
+
+@pytest.fixture
+def path() -> Iterator[Datapath]:
+    with Datapath(hash_key=SECRET, lg_buckets=LG_BUCKETS) as loaded:
+        yield loaded
+
+
+def reader(path: Datapath) -> Reader:
+    return Reader(path.hot, path.cold, path.slices, lg_buckets=LG_BUCKETS, cpus=path.cpus)
+
+
+def slice_of(view: memoryview, dtype: np.dtype, cpu: int, direction: int, parity: int) -> bytes:
+    index = (cpu * _abi.DIRECTIONS + direction) * _abi.PARITIES + parity
+    size = dtype.itemsize << LG_BUCKETS
+    return bytes(view[index * size : (index + 1) * size])
+
+
+@pytest.mark.parametrize(("seed", "flows"), [(1, 20), (2, 100), (3, 3000)])
+def test_same_packets_same_bytes(path: Datapath, one_cpu: int, seed: int, flows: int) -> None:
+    native = FlowTable(struct.pack("<8Q", *SECRET), LG_BUCKETS, SAMPLE_SHIFT)
+    hot, cold, _ = native.buffers()
+    for _, data in traffic(seed, packets=4000, flows=flows):
+        path.run(data)
+        native.count(data, _abi.OUT)
+    for view, own, dtype in ((path.hot, hot, _abi.HOT), (path.cold, cold, _abi.COLD)):
+        kernel = slice_of(view, dtype, one_cpu, _abi.OUT, parity=1)
+        assert kernel == slice_of(own, dtype, 0, _abi.OUT, parity=1)
+        assert any(kernel)
+    assert flows < 200 or _spilled(path) > 0
+
+
+def _spilled(path: Datapath) -> int:
+    return int(np.frombuffer(path.hot, _abi.HOT)["spill_packets"].sum())
+
+
+@pytest.mark.parametrize(
+    ("data", "cause"),
+    [
+        (b"\x44" + bytes(39), "bad_header"),
+        (b"\x60" + bytes(30), "truncated"),
+    ],
+)
+def test_nonsense_is_a_named_drop(path: Datapath, data: bytes, cause: str) -> None:
+    path.run(data)
+    side = reader(path).read(path.flip(), 0).sides[_abi.OUT]
+    assert side.drops[cause] == 1
+    assert side.packets == 0
+
+
+def test_flips_lose_and_double_nothing(path: Datapath) -> None:
+    sends = [packet(Flow("10.0.0.1", "10.0.0.2", 1000 + i, 53, 17), 100) for i in range(8)]
+    sent = 0
+    enough = threading.Event()
+
+    def send() -> None:
+        nonlocal sent
+        while not enough.is_set():
+            path.run(sends[sent % 8], repeat=101)
+            sent += 101
+
+    source = reader(path)
+    sender = threading.Thread(target=send)
+    sender.start()
+    ticks = [source.read(path.flip(), number) for number in range(100)]
+    enough.set()
+    sender.join()
+    ticks.append(source.read(path.flip(), len(ticks)))
+    assert sum(tick.sides[_abi.OUT].packets for tick in ticks) == sent
+    assert sum(tick.sides[_abi.OUT].ip_bytes for tick in ticks) == sent * 128
+    assert sum(1 for tick in ticks if tick.sides[_abi.OUT].packets) > 50
+
+
+def test_a_second_monitor_is_refused_by_name(path: Datapath) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    failure: list[BaseException] = []
+
+    def in_own_namespace() -> None:
+        try:
+            assert libc.unshare(CLONE_NEWNET) == 0
+            path.attach()
+            with (
+                Datapath(hash_key=SECRET, lg_buckets=LG_BUCKETS) as second,
+                pytest.raises(Busy, match="is a monitor running in this network namespace"),
+            ):
+                second.attach()
+            path.detach()
+            path.attach()
+        except BaseException as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=in_own_namespace)
+    thread.start()
+    thread.join()
+    assert not failure, failure
