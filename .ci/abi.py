@@ -102,7 +102,11 @@ def main() -> int:
         path = ROOT / "src" / "netsonde" / room / "_abi.py"
         text = subprocess.run(
             [sys.executable, "-m", "ruff", "format", "--stdin-filename", str(path), "-"],
-            input=text, text=True, check=True, capture_output=True, cwd=ROOT,
+            input=text,
+            text=True,
+            check=True,
+            capture_output=True,
+            cwd=ROOT,
         ).stdout
         if "--check" in sys.argv:
             if not path.exists() or path.read_text() != text:

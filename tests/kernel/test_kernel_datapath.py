@@ -17,7 +17,7 @@ from netsonde.kernel import _abi
 from netsonde.kernel.datapath import SAMPLE_SHIFT, Datapath
 from netsonde.model.errors import Busy
 from netsonde.sketch._core import FlowTable
-from netsonde.sketch.tick import Reader, Tick
+from netsonde.sketch.tick import Reader
 
 LG_BUCKETS = 4
 SECRET = [secrets.randbits(64) for _ in range(8)]

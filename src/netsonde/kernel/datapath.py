@@ -137,7 +137,7 @@ class Datapath:
 
     def run(self, packet: bytes, repeat: int = 1) -> None:
         """Count a packet (from its IP header on) as if it left this host, through the program."""
-        syscall.test_run(self._object.program_fd("ns_local_out"), packet, repeat)
+        syscall.run_program(self._object.program_fd("ns_local_out"), packet, repeat)
 
     def close(self) -> None:
         """Detach and free everything; the views must not be used any more."""

@@ -43,7 +43,6 @@ _WARN = 0
 _WARNINGS: deque[str] = deque(maxlen=8)
 
 
-@_PRINT
 def _keep_warning(level: int, template: bytes, arguments: int | None) -> int:
     """Keep libbpf off stderr and its warnings for the error that follows them."""
     if level == _WARN:
@@ -51,6 +50,10 @@ def _keep_warning(level: int, template: bytes, arguments: int | None) -> int:
         _LIBC.vsnprintf(line, ctypes.c_size_t(len(line)), template, _Pointer(arguments))
         _WARNINGS.append(line.value.decode(errors="replace").strip().removeprefix("libbpf: "))
     return 0
+
+
+# Kept for the life of the process: libbpf calls it whenever it has something to say.
+_PRINT_WARNING = _PRINT(_keep_warning)
 
 
 def _library() -> ctypes.CDLL:
@@ -64,7 +67,7 @@ def _library() -> ctypes.CDLL:
         function = getattr(library, name)
         function.restype = result
         function.argtypes = arguments
-    library.libbpf_set_print(_keep_warning)
+    library.libbpf_set_print(_PRINT_WARNING)
     return library
 
 
@@ -92,9 +95,7 @@ class Object:
 
     def set_entries(self, name: str, entries: int) -> None:
         """Size a map before load."""
-        _check(
-            self._lib.bpf_map__set_max_entries(self._map(name), entries), f"size the map {name}"
-        )
+        _check(self._lib.bpf_map__set_max_entries(self._map(name), entries), f"size the map {name}")
 
     def use_program(self, name: str, program_type: int, attach_type: int) -> None:
         """Choose a program to load, and say what it is where libbpf does not know its section."""

@@ -13,6 +13,7 @@ _SYS_BPF = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361}
 _MAP_UPDATE_ELEM = 2
 _PROG_TEST_RUN = 10
 _LINK_CREATE = 28
+_ATTACH_NETFILTER = 45
 _ATTR_BYTES = 128
 
 
@@ -44,9 +45,6 @@ def netfilter_link(program_fd: int, *, family: int, hook: int, priority: int) ->
     return int(struct.unpack_from("<i", _bpf(_LINK_CREATE, attributes))[0])
 
 
-_ATTACH_NETFILTER = 45
-
-
 def update_map(map_fd: int, key: bytes, value: bytes) -> None:
     """Set one element of a map; raises OSError."""
     key_buffer = ctypes.create_string_buffer(key, len(key))
@@ -57,7 +55,7 @@ def update_map(map_fd: int, key: bytes, value: bytes) -> None:
     _bpf(_MAP_UPDATE_ELEM, attributes)
 
 
-def test_run(program_fd: int, packet: bytes, repeat: int = 1) -> int:
+def run_program(program_fd: int, packet: bytes, repeat: int = 1) -> int:
     """Run a program on a packet (BPF_PROG_TEST_RUN) and give its verdict; raises OSError."""
     data = ctypes.create_string_buffer(packet, len(packet))
     attributes = struct.pack(

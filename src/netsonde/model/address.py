@@ -33,7 +33,9 @@ def prefix(field: str, value: str) -> str:
     try:
         return str(ipaddress.ip_network(value))
     except ValueError as error:
-        raise BadField(field, value, f"an address or prefix such as 10.0.0.0/24 ({error})") from None
+        raise BadField(
+            field, value, f"an address or prefix such as 10.0.0.0/24 ({error})"
+        ) from None
 
 
 def prefix_bytes(canonical: str) -> tuple[bytes, int]:

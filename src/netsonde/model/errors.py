@@ -1,14 +1,14 @@
 """The one error tree.
 
-    NetsondeError
-    ├── BadField              a message or setting that cannot be accepted (HTTP 400)
-    │   └── TooLarge          ... because it is over a stated limit         (HTTP 413)
-    ├── NotFound              names something that does not exist           (HTTP 404)
-    ├── Busy                  try again later                               (HTTP 503)
-    ├── Unavailable           a part of the service is away                 (HTTP 503)
-    ├── ProbeFailed           an active measurement gave no answer          (HTTP 502)
-    ├── ProtocolError         the other side spoke nonsense
-    └── UnsupportedByKernel   this kernel or this user cannot do it
+NetsondeError
+├── BadField              a message or setting that cannot be accepted (HTTP 400)
+│   └── TooLarge          ... because it is over a stated limit         (HTTP 413)
+├── NotFound              names something that does not exist           (HTTP 404)
+├── Busy                  try again later                               (HTTP 503)
+├── Unavailable           a part of the service is away                 (HTTP 503)
+├── ProbeFailed           an active measurement gave no answer          (HTTP 502)
+├── ProtocolError         the other side spoke nonsense
+└── UnsupportedByKernel   this kernel or this user cannot do it
 """
 
 

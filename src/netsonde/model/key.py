@@ -68,7 +68,9 @@ class KeyType:
     def parse_key(self, value: str, field: str = "counter_key") -> bytes:
         """Read a key's text into its masked 40 bytes; raises BadField naming `field`."""
         parts = value.split(",")
-        allowed = f"{len(self.fields)} value(s) joined by ',' for {self.name}, such as {self._sample()}"
+        allowed = (
+            f"{len(self.fields)} value(s) joined by ',' for {self.name}, such as {self._sample()}"
+        )
         if len(parts) != len(self.fields):
             raise BadField(field, value, allowed)
         key = bytearray(KEY_BYTES)
@@ -81,7 +83,13 @@ class KeyType:
         return bytes(key)
 
     def _sample(self) -> str:
-        samples = {"src": "10.0.0.6", "dst": "10.0.0.5", "sport": "40000", "dport": "443", "proto": "6"}
+        samples = {
+            "src": "10.0.0.6",
+            "dst": "10.0.0.5",
+            "sport": "40000",
+            "dport": "443",
+            "proto": "6",
+        }
         return ",".join(samples[name] for name in self.fields)
 
 

@@ -39,9 +39,9 @@ _SOFTWARE = version("netsonde")
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of a monitor; flags and TOML keys have the same names."""
 
-    socket: Annotated[
-        str, msgspec.Meta(description="unix socket that the agent connects to")
-    ] = "/run/netsonde/monitor.sock"
+    socket: Annotated[str, msgspec.Meta(description="unix socket that the agent connects to")] = (
+        "/run/netsonde/monitor.sock"
+    )
     agent_user: Annotated[
         str, msgspec.Meta(description="user the agent runs as; nobody else but root may connect")
     ] = "nobody"
@@ -61,9 +61,7 @@ async def serve(config: Settings, path: Datapath, listener: socket.socket) -> No
     """Count and answer until SIGTERM or SIGINT."""
     log_line = structlog.get_logger()
     tasks = Tasks()
-    reader = Reader(
-        path.hot, path.cold, path.slices, lg_buckets=path.lg_buckets, cpus=path.cpus
-    )
+    reader = Reader(path.hot, path.cold, path.slices, lg_buckets=path.lg_buckets, cpus=path.cpus)
     ticker = Ticker(path, reader, tasks.absorb)
     agent_uid, _ = privilege.user_ids("agent_user", config.agent_user)
     server = Server(

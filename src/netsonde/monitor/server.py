@@ -56,7 +56,13 @@ class Server:
     """Serves one bound socket until cancelled."""
 
     def __init__(
-        self, tasks: Tasks, ticker: Ticker, *, allowed_uids: frozenset[int], software: str, hook: str
+        self,
+        tasks: Tasks,
+        ticker: Ticker,
+        *,
+        allowed_uids: frozenset[int],
+        software: str,
+        hook: str,
     ) -> None:
         self._tasks = tasks
         self._ticker = ticker

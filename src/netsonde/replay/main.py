@@ -87,9 +87,7 @@ def count(capture: Capture, asked: Asked, progress: Progress) -> Counted:
         drops.update(side.drops)
         ticks += 1
         progress.update(bar, completed=offset)
-    question = Question(
-        series="sketch", task_id=0, key_type=asked.key_type.name, limit=_CAPACITY
-    )
+    question = Question(series="sketch", task_id=0, key_type=asked.key_type.name, limit=_CAPACITY)
     summary = window.summary(question, asked.counter)
     return Counted(capture, summary, ip_packets, ip_bytes, hidden, drops, ticks)
 

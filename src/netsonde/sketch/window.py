@@ -1,7 +1,7 @@
 """Window: the counts of one task over the ticks it was given, in bounded memory.
 
-The one idea: whatever a tick could not put into flow records (`hidden`) may belong to any key, so it
-is added to every upper bound and to no lower bound. With nothing hidden and no table overrun, every
+The one idea: whatever a tick could not put into flow records (`hidden`) may belong to any key, so
+it is added to every upper bound and to no lower bound. With nothing hidden and no table overrun, every
 answer is exact.
 """
 
@@ -118,9 +118,7 @@ class Window:
         estimate = np.minimum(lower + entries["label_" + column].astype(np.int64), upper)
         return lower, estimate, upper
 
-    def _distinct(
-        self, table: _core.KeyTable, entries: NDArray[np.void], packets: Bound
-    ) -> Bound:
+    def _distinct(self, table: _core.KeyTable, entries: NDArray[np.void], packets: Bound) -> Bound:
         """Bound the number of keys: every hidden packet may be one that is not listed."""
         sure = int(np.count_nonzero(entries["packets"]))
         purged = table.absent()[2] > 0

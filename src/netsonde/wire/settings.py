@@ -29,7 +29,6 @@ def read(settings: type[T], program: str, description: str, argv: Sequence[str])
     parser = argparse.ArgumentParser(
         prog=program,
         description=description,
-        
     )
     parser.add_argument("--config", metavar="FILE", help="TOML file with the same settings")
     for field in fields:
