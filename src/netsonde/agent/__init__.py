@@ -4,8 +4,3 @@ Composition only: HTTP in `http/`, the overlay's and the probes' sockets and clo
 monitor. May import `overlay`, `probe`, `sketch`, `wire`, `model`. Test: `tests/unit/agent/`,
 `tests/lab/`.
 """
-
-import os
-
-# Read once, when numpy loads: its threads would take a core's worth of stack and add nothing here.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

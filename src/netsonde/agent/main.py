@@ -1,4 +1,4 @@
-"""`netsonde-agent`: reads settings, gives up root, listens, and joins the parts of the agent."""
+"""`netsonde-agent`: reads settings, listens, joins the parts of the agent, and gives up root."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: its idle threads cost memory
 
 import msgspec
 import structlog
@@ -32,6 +35,8 @@ from netsonde.model import address
 from netsonde.model.errors import BadField, NetsondeError, Unavailable
 from netsonde.wire import log, settings
 
+EXIT_FAILED = 1
+EXIT_BAD_SETTINGS = 2
 _DRAWN_BITS = 31
 _BACKLOG = 64
 
@@ -56,7 +61,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str, msgspec.Meta(description="directory that keeps tasks and leaf agents")
     ] = "/var/lib/netsonde"
     user: Annotated[
-        str, msgspec.Meta(description="user to become before listening, when started as root")
+        str, msgspec.Meta(description="user to become before serving, when started as root")
     ] = "nobody"
     query_deadline_ms: Annotated[
         int, msgspec.Meta(ge=50, le=60_000, description="time the network has for an answer")
@@ -71,35 +76,60 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Listeners:
-    """This agent's name and its two listening sockets."""
+class Place:
+    """Where an agent listens, and its name in the overlay."""
 
     own: str
+    listen: str
+    http_port: int
+    peer_port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """The two listening sockets of an agent."""
+
     http: socket.socket
     peers: socket.socket
 
 
-def listen(config: Settings) -> Listeners:
-    """Open both sockets on the listen address.
-
-    Raises BadField for a bad address, Unavailable when a port is taken or may not be used.
-    """
-    name, port = _endpoint(config.listen)
-    if config.address:
-        own = address.host("address", config.address)
-    else:
-        own = address.host("listen", name)
-    http = _bind(name, port, "listen")
+def place(config: Settings) -> Place:
+    """Read where to listen; raises BadField, also for a wildcard without an `address`."""
+    name, _, port = config.listen.rpartition(":")
+    name = name.removeprefix("[").removesuffix("]")
+    allowed = "an address and a port such as 127.0.0.1:8000 or [::1]:8000"
+    if not (port.isascii() and port.isdigit() and 1 <= int(port[:6]) <= 65535):
+        raise BadField("listen", config.listen, allowed)
     try:
-        return Listeners(own, http, _bind(name, config.peer_port, "peer_port"))
+        address.mapped(name)
+    except ValueError:
+        raise BadField("listen", config.listen, allowed) from None
+    return Place(
+        own=address.host("address", config.address or name),
+        listen=name,
+        http_port=int(port),
+        peer_port=config.peer_port,
+    )
+
+
+def listen(at: Place) -> Listeners:
+    """Open both sockets; raises Unavailable when a port is taken or may not be used."""
+    http = _bind(at.listen, at.http_port, "listen")
+    try:
+        return Listeners(http, _bind(at.listen, at.peer_port, "peer_port"))
     except NetsondeError:
         http.close()
         raise
 
 
-async def serve(config: Settings, listeners: Listeners) -> None:
-    """Run the agent until SIGTERM or SIGINT."""
-    software, own = version("netsonde"), listeners.own
+async def serve(
+    config: Settings, own: str, listeners: Listeners, loaded: Callable[[], None]
+) -> None:
+    """Run the agent of that name until SIGTERM or SIGINT.
+
+    `loaded` is called once all code is loaded and before anything is answered.
+    """
+    software = version("netsonde")
     dialer = Dialer(own=own, peer_port=config.peer_port, software=software)
     node = Node(
         own=own,
@@ -124,7 +154,10 @@ async def serve(config: Settings, listeners: Listeners) -> None:
             handler=service.serve_peer,
             closed=node.peer_closed,
         )
-        await _until_stopped(node, peers, HttpServer(application(service), listeners.http))
+        http = HttpServer(application(service), listeners.http)
+        await http.rehearse()
+        loaded()
+        await _until_stopped(node, peers, http)
 
 
 async def _until_stopped(*parts: Node | PeerServer | HttpServer) -> None:
@@ -147,9 +180,9 @@ def become(user: str, state_dir: Path) -> None:
     Raises BadField for an unknown user or a directory that cannot be made.
     """
     try:
+        entry = pwd.getpwnam(user)
         state_dir.mkdir(parents=True, exist_ok=True)
         if os.geteuid() == 0:
-            entry = pwd.getpwnam(user)
             for path in (state_dir, *state_dir.glob("agent.*")):
                 os.chown(path, entry.pw_uid, entry.pw_gid)
             os.setgroups([])
@@ -173,30 +206,19 @@ def main(argv: Sequence[str] | None = None) -> None:
             sys.argv[1:] if argv is None else argv,
         )
         log.configure(json=config.log_json)
-        become(config.user, Path(config.state_dir))
-        asyncio.run(serve(config, listen(config)))
+        at, become_user = place(config), partial(become, config.user, Path(config.state_dir))
+        listeners = listen(at)
+        with listeners.http, listeners.peers:
+            asyncio.run(serve(config, at.own, listeners, become_user))
     except BadField as error:
-        sys.exit(_failed(error, 2))
+        sys.exit(_failed(error, EXIT_BAD_SETTINGS))
     except (NetsondeError, OSError) as error:
-        sys.exit(_failed(error, 1))
+        sys.exit(_failed(error, EXIT_FAILED))
 
 
 def _failed(error: Exception, status: int) -> int:
     sys.stderr.write(f"netsonde agent: {error}\n")
     return status
-
-
-def _endpoint(listen: str) -> tuple[str, int]:
-    name, _, port = listen.rpartition(":")
-    allowed = "an address and a port such as 127.0.0.1:8000 or [::1]:8000"
-    name = name.removeprefix("[").removesuffix("]")
-    if not (port.isascii() and port.isdigit() and 1 <= int(port[:6]) <= 65535):
-        raise BadField("listen", listen, allowed)
-    try:
-        address.mapped(name)
-    except ValueError:
-        raise BadField("listen", listen, allowed) from None
-    return name, int(port)
 
 
 def _bind(name: str, port: int, field: str) -> socket.socket:

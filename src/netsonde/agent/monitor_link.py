@@ -100,7 +100,10 @@ class MonitorLink:
                 turn.reply.set_exception(Unavailable(f"monitor away: {reason}"))
 
     async def _session(self) -> None:
-        reader, writer = await asyncio.open_unix_connection(self._path)
+        try:
+            reader, writer = await asyncio.open_unix_connection(self._path)
+        except OSError as error:
+            raise Unavailable(f"nobody answers on {self._path} ({error.strerror})") from None
         try:
             async with asyncio.timeout(REPLY_S):
                 await self._greet(reader, writer)

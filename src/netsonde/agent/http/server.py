@@ -7,10 +7,12 @@ import contextlib
 import logging
 import socket
 from collections.abc import Iterator
+from typing import cast
 
 import structlog
 import uvicorn
 from litestar import Litestar
+from litestar.types import HTTPReceiveMessage, HTTPScope, Message
 
 MAX_CONNECTIONS = 64
 """HTTP connections at a time; one more is answered 503."""
@@ -24,6 +26,7 @@ class HttpServer:
     """Serves an application on a listening socket; `run` until cancelled."""
 
     def __init__(self, app: Litestar, listener: socket.socket) -> None:
+        self._app = app
         self._listener = listener
         self._server = _Uvicorn(
             uvicorn.Config(
@@ -39,6 +42,15 @@ class HttpServer:
             )
         )
 
+    async def rehearse(self) -> None:
+        """Answer one good and one bad message to nobody, so that all code is loaded afterwards.
+
+        Whoever gives up root next may no longer be able to read where the code lies.
+        """
+        self._server.config.load()
+        for method, path in (("GET", "/"), ("POST", "/"), ("GET", "/nowhere")):
+            await self._app(_scope(method, path), _nothing_more, _unheard)
+
     async def run(self) -> None:
         """Serve; when cancelled, answer what is due at once and leave the rest."""
         _log_to_structlog()
@@ -48,6 +60,36 @@ class HttpServer:
         finally:
             self._server.should_exit = self._server.force_exit = True
             await asyncio.wait([serving])
+
+
+def _scope(method: str, path: str) -> HTTPScope:
+    """Give the ASGI scope of a request without headers."""
+    return cast(
+        HTTPScope,
+        {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": "1.1",
+            "method": method,
+            "scheme": "http",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "root_path": "",
+            "headers": [],
+            "client": None,
+            "server": None,
+            "extensions": {},
+        },
+    )
+
+
+async def _nothing_more() -> HTTPReceiveMessage:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+async def _unheard(_: Message) -> None:
+    return None
 
 
 class _Uvicorn(uvicorn.Server):

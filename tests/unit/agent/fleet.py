@@ -1,0 +1,214 @@
+"""A fleet for tests: whole agents on loopback addresses, each with a monitor made of tables.
+
+Agents run as `netsonde-agent` composes them; only the process and the kernel data path are left
+out. `kill` ends one as SIGKILL would: its connections break, it says nothing.
+"""
+
+import asyncio
+import functools
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import httpx
+import numpy as np
+
+from netsonde.agent import main
+from netsonde.model.bound import Bound
+from netsonde.model.key import KeyType
+from netsonde.model.task import Question, Task
+from netsonde.sketch.summary import KEY_DTYPE, Summary
+from netsonde.wire import monitor
+from netsonde.wire.frame import HEADER
+
+DEADLINE_S = 30
+POLL_S = 0.01
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.2", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+class TableMonitor:
+    """A monitor that counts nothing: for each key type it holds the counts it is asked for."""
+
+    def __init__(self, path: Path, tables: dict[str, dict[str, int]]) -> None:
+        self.path = path
+        self.tables = tables
+        self.totals = (0, 0)
+        self.schema = 1
+        self.late_ticks = 0
+        self.refusal: monitor.Failed | None = None
+        self.answering = asyncio.Event()
+        self.answering.set()
+        self.connected = asyncio.Event()
+        """Set once an agent has applied its tasks."""
+        self.tasks: tuple[Task, ...] = ()
+        self.asked: list[Question] = []
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def start(self) -> None:
+        self.path.unlink(missing_ok=True)
+        self._server = await asyncio.start_unix_server(self._serve, self.path)
+
+    async def stop(self) -> None:
+        self._server.close()
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()
+        self.path.unlink(missing_ok=True)
+        await asyncio.sleep(0)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
+        try:
+            while True:
+                size = monitor.REQUESTS.body_bytes(await reader.readexactly(HEADER.size))
+                request = monitor.REQUESTS.decode(await reader.readexactly(size))
+                await self.answering.wait()
+                writer.write(monitor.REPLIES.encode(self._reply(request)))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+    def _reply(self, request: monitor.Request) -> monitor.Reply:
+        if isinstance(request, monitor.Hello):
+            return monitor.Welcome(schema=self.schema, software="test", hook="tables", since_tick=0)
+        if self.refusal:
+            return self.refusal
+        if isinstance(request, monitor.Apply):
+            self.tasks = request.tasks
+            self.connected.set()
+            return monitor.Applied(tasks=len(self.tasks))
+        assert isinstance(request, monitor.Ask)
+        self.asked.append(request.question)
+        return self._answer(request.question)
+
+    def _answer(self, question: Question) -> monitor.Reply:
+        task = next((t for t in self.tasks if t.ref == (question.series, question.task_id)), None)
+        if task is None:
+            return monitor.Failed(kind="NotFound", reason=f"no {question.series} here")
+        table = self.tables.get(question.key_type or "", {})
+        summary = summary_of(task, question, table, self.totals)
+        since_tick = task.since_tick + self.late_ticks
+        return monitor.Answer(summary=summary.to_bytes(), since_tick=since_tick)
+
+
+def summary_of(
+    task: Task, question: Question, table: dict[str, int], totals: tuple[int, int]
+) -> Summary:
+    kind = KeyType.parse(question.key_type or "src")
+    keys = [kind.parse_key(key) for key in table]
+    counts = np.array(list(table.values()), np.int64)
+    counter = task.counter(kind.name)
+    share = counter.hitter_threshold if counter else 1.0
+    return Summary(
+        fingerprint=f"{task.filter}{kind.name}{question.window}",
+        total_packets=Bound.exactly(totals[0]),
+        total_bytes=Bound.exactly(totals[1]),
+        keys=np.array([np.void(key) for key in keys], KEY_DTYPE),
+        lower=counts,
+        estimate=counts,
+        upper=counts,
+        heavy=counts > share * counts.sum(),
+        absent_upper=0,
+        distinct=Bound.exactly(len(keys)),
+        first_tick=10,
+        last_tick=20,
+    )
+
+
+class Agent:
+    """One running agent."""
+
+    def __init__(self, fleet: "Fleet", number: int) -> None:
+        self.address = f"127.0.0.{number}"
+        self.directory = fleet.directory / str(number)
+        self.directory.mkdir()
+        self.monitor = TableMonitor(self.directory / "m.sock", {})
+        self._fleet = fleet
+        self.client = httpx.AsyncClient(
+            base_url=f"http://{self.address}:{fleet.http_port}", timeout=10, trust_env=False
+        )
+
+    async def start(self, *, monitored: bool = True) -> None:
+        if monitored:
+            self.monitor.connected.clear()
+        config = main.Settings(
+            listen=f"{self.address}:{self._fleet.http_port}",
+            peer_port=self._fleet.peer_port,
+            monitor_socket=str(self.monitor.path),
+            state_dir=str(self.directory),
+            query_deadline_ms=self._fleet.query_deadline_ms,
+        )
+        at = main.place(config)
+        self._task = asyncio.create_task(main.serve(config, at.own, main.listen(at), lambda: None))
+        greeted = asyncio.create_task(self.client.get("/"))
+        await asyncio.wait({greeted, self._task}, return_when=asyncio.FIRST_COMPLETED)
+        assert not self._task.done(), self._task.exception()
+        await greeted
+        if monitored:
+            await self.monitor.connected.wait()
+
+    async def until(self, holds: Callable[[httpx.Response], bool], **fields: object) -> None:
+        """Send a message until its reply is as wanted."""
+        async with asyncio.timeout(10):
+            while not holds(await self.post(**fields)):
+                await asyncio.sleep(POLL_S)
+
+    async def kill(self) -> None:
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    async def post(self, **fields: object) -> httpx.Response:
+        return await self.client.post("/", json=fields)
+
+    async def ask(self, kind: str, **fields: object) -> str:
+        reply = await self.post(type=kind, **fields)
+        assert reply.status_code == 200, reply.text
+        return reply.text
+
+
+class Fleet:
+    """Agents of one test, by the last part of their address."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.http_port, self.peer_port = free_port(), free_port()
+        self.query_deadline_ms = 1000
+        self.agents: dict[int, Agent] = {}
+
+    async def start(self, *numbers: int, monitored: bool = True) -> list[Agent]:
+        """Start agents; with their monitors connected unless told otherwise."""
+        for number in numbers:
+            agent = self.agents[number] = Agent(self, number)
+            if monitored:
+                await agent.monitor.start()
+            await agent.start(monitored=monitored)
+        return [self.agents[number] for number in numbers]
+
+    async def stop(self) -> None:
+        for agent in self.agents.values():
+            await agent.kill()
+            await agent.client.aclose()
+            if hasattr(agent.monitor, "_server"):
+                await agent.monitor.stop()
+
+
+def with_fleet(story: Callable[[Fleet], Awaitable[None]]) -> Callable[[Path], None]:
+    """Make a test of a story about a fleet."""
+
+    @functools.wraps(story, assigned=("__name__", "__doc__", "__module__"), updated=())
+    def test(tmp_path: Path) -> None:
+        async def run() -> None:
+            fleet = Fleet(tmp_path)
+            try:
+                async with asyncio.timeout(DEADLINE_S):
+                    await story(fleet)
+            finally:
+                await fleet.stop()
+
+        asyncio.run(run())
+
+    del test.__wrapped__  # type: ignore[attr-defined]  # pytest would look for its parameters
+    return test

@@ -1,0 +1,69 @@
+"""Key types and keys: names, masks and text."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netsonde.model.errors import BadField
+from netsonde.model.key import FIELDS, KEY_BYTES, KeyType
+
+ORDERED_CHOICES = [
+    fields for size in range(1, len(FIELDS) + 1) for fields in itertools.permutations(FIELDS, size)
+]
+VALUES = {
+    "src": st.ip_addresses(v=4).map(str),
+    "dst": st.ip_addresses(v=4).map(str),
+    "sport": st.integers(0, 65535).map(str),
+    "dport": st.integers(0, 65535).map(str),
+    "proto": st.integers(0, 255).map(str),
+}
+
+
+@given(st.data(), st.sampled_from(ORDERED_CHOICES))
+def test_a_key_s_text_comes_back_and_stays_within_its_mask(
+    data: st.DataObject, fields: tuple[str, ...]
+) -> None:
+    kind = KeyType.parse("_".join(fields))
+    text = ",".join(data.draw(VALUES[name]) for name in fields)
+    key = kind.parse_key(text)
+    assert kind.format(key) == text
+    assert len(key) == len(kind.mask()) == KEY_BYTES
+    assert bytes(a & b for a, b in zip(key, kind.mask(), strict=True)) == key
+
+
+@pytest.mark.parametrize("name", ["", "_", "src_", "src_src", "srcdst", "SRC", "src-dst", "flags"])
+def test_what_is_no_key_type_is_refused(name: str) -> None:
+    with pytest.raises(BadField, match="counter_key_type"):
+        KeyType.parse(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("src", "10.0.0.256"),
+        ("src", "10.0.0.1,10.0.0.2"),
+        ("src_dst", "10.0.0.1"),
+        ("dport", "65536"),
+        ("dport", "-1"),
+        ("dport", "http"),
+        ("proto", "256"),
+        ("src_proto", "10.0.0.1,tcp"),
+        ("src", ""),
+    ],
+)
+def test_a_key_that_does_not_parse_is_refused(name: str, value: str) -> None:
+    with pytest.raises(BadField) as refused:
+        KeyType.parse(name).parse_key(value)
+    assert (refused.value.field, refused.value.value) == ("counter_key", value)
+
+
+def test_ports_are_needed_by_tables_of_ports_alone() -> None:
+    needing = {name for name in ("src", "dport", "src_sport", "proto") if _needs(name)}
+    assert needing == {"dport", "src_sport"}
+    assert not _needs("src_dst_sport_dport_proto")
+
+
+def _needs(name: str) -> bool:
+    return KeyType.parse(name).needs_ports

@@ -1,0 +1,167 @@
+"""Fan-in as transcripts: commands out, events in, one answer."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from netsonde.model.bound import Bound
+from netsonde.model.coverage import Coverage
+from netsonde.overlay.gather import Ask, Gather, Gathered, Lost, Replied, next_budget_ms
+from netsonde.sketch.summary import KEY_DTYPE, Summary
+
+OWN, LEAF, INNER, BELOW = "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5"
+
+
+def packets(number: int, fingerprint: str = "task") -> bytes:
+    empty = np.zeros(0, np.int64)
+    return Summary(
+        fingerprint=fingerprint,
+        total_packets=Bound.exactly(number),
+        total_bytes=Bound.exactly(0),
+        keys=np.zeros(0, KEY_DTYPE),
+        lower=empty,
+        estimate=empty,
+        upper=empty,
+        heavy=np.zeros(0, np.bool_),
+        absent_upper=0,
+        distinct=Bound.exactly(0),
+        first_tick=1,
+        last_tick=2,
+    ).to_bytes()
+
+
+def reply(member: str, number: int, *others: str, **missing: str) -> Replied:
+    coverage = Coverage(members=(member, *others, *missing), missing=missing)
+    return Replied(member=member, coverage=coverage, summary=packets(number))
+
+
+def gather(budget_ms: int = 1000) -> Gather:
+    children = {LEAF: (LEAF,), INNER: (INNER, BELOW)}
+    return Gather(own=OWN, children=children, budget_ms=budget_ms, summarised=True)
+
+
+def fold(*events: Replied | Lost) -> Gathered:
+    one = gather()
+    one.start()
+    for event in events:
+        one.handle(event)
+    return one.result(10)
+
+
+def total(answer: Gathered) -> int:
+    assert answer.summary
+    return answer.summary.total_packets.estimate
+
+
+@pytest.mark.parametrize(("have_ms", "left_ms"), [(1000, 900), (900, 810), (100, 80), (15, -5)])
+def test_each_level_keeps_time_to_merge(have_ms: int, left_ms: int) -> None:
+    assert next_budget_ms(have_ms) == left_ms
+
+
+def test_everyone_is_asked_at_once() -> None:
+    assert gather().start() == [
+        Ask(member=OWN, budget_ms=900),
+        Ask(member=LEAF, budget_ms=900),
+        Ask(member=INNER, budget_ms=900),
+    ]
+
+
+def test_without_time_nobody_is_asked_and_everyone_is_missing() -> None:
+    late = gather(budget_ms=20)
+    assert late.start() == []
+    answer = late.result(10)
+    assert answer.summary is None
+    assert answer.coverage.header() == f"0/4; missing={OWN},{LEAF},{INNER},{BELOW}"
+
+
+def test_all_answer_in_any_order() -> None:
+    events = [reply(OWN, 1), reply(LEAF, 10), reply(INNER, 100, BELOW)]
+    for order in itertools.permutations(events):
+        answer = fold(*order)
+        assert total(answer) == 111
+        assert answer.coverage == Coverage(members=(OWN, LEAF, INNER, BELOW))
+
+
+def test_a_lost_child_takes_everyone_last_known_below_along() -> None:
+    answer = fold(reply(OWN, 1), reply(LEAF, 10), Lost(member=INNER, reason="gone"))
+    assert total(answer) == 11
+    assert answer.coverage.missing == {INNER: "gone", BELOW: "gone"}
+
+
+def test_a_host_without_traffic_is_covered() -> None:
+    answer = fold(reply(OWN, 0), reply(LEAF, 0), reply(INNER, 0, BELOW))
+    assert (total(answer), answer.coverage.header()) == (0, "4/4")
+
+
+def test_a_host_under_two_children_counts_once_and_the_rest_is_named() -> None:
+    answer = fold(reply(OWN, 1), reply(LEAF, 10, BELOW), reply(INNER, 100, BELOW))
+    assert total(answer) == 11
+    assert answer.coverage.members == (OWN, LEAF, INNER, BELOW)
+    assert answer.coverage.missing == {
+        INNER: f"left out: {INNER} also holds {BELOW}, counted elsewhere"
+    }
+
+
+def test_a_host_that_moved_is_covered_where_it_is_now() -> None:
+    moved = reply(INNER, 100, **{BELOW: "has another parent"})
+    answer = fold(reply(OWN, 1), reply(LEAF, 10, BELOW), moved)
+    assert (total(answer), answer.coverage.header()) == (111, "4/4")
+
+
+def test_a_host_its_parent_has_forgotten_is_missing() -> None:
+    answer = fold(reply(OWN, 1), reply(LEAF, 10), reply(INNER, 100))
+    assert total(answer) == 111
+    assert answer.coverage.missing == {BELOW: f"no longer known to {INNER}"}
+
+
+def test_a_child_that_counts_something_else_is_left_out() -> None:
+    other = Replied(member=LEAF, coverage=Coverage.of(LEAF), summary=packets(10, "another"))
+    answer = fold(other, reply(OWN, 1), reply(INNER, 100, BELOW))
+    assert total(answer) == 101
+    assert "something else" in answer.coverage.missing[LEAF]
+
+
+@pytest.mark.parametrize("summary", [b"noise", None])
+def test_a_part_without_a_readable_summary_is_no_part(summary: bytes | None) -> None:
+    broken = Replied(member=LEAF, coverage=Coverage.of(LEAF), summary=summary)
+    answer = fold(reply(OWN, 1), broken, reply(INNER, 100, BELOW))
+    assert total(answer) == 101
+    assert list(answer.coverage.missing) == [LEAF]
+
+
+def test_a_child_below_which_nobody_answered_says_why() -> None:
+    reasons = {INNER: "monitor away", BELOW: "not connected"}
+    silent = Replied(
+        member=INNER, coverage=Coverage(members=(INNER, BELOW), missing=reasons), summary=None
+    )
+    answer = fold(reply(OWN, 1), reply(LEAF, 10), silent)
+    assert (total(answer), answer.coverage.missing) == (11, reasons)
+
+
+def test_the_first_event_of_a_member_stands_and_strangers_are_not_heard() -> None:
+    answer = fold(
+        reply(OWN, 1),
+        reply(OWN, 5),
+        Lost(member=LEAF, reason="timed out"),
+        reply(LEAF, 10),
+        reply("10.9.9.9", 1000),
+        reply(INNER, 100, BELOW),
+    )
+    assert total(answer) == 101
+    assert answer.coverage.header() == f"3/4; missing={LEAF}"
+
+
+def test_partial_hosts_stay_named() -> None:
+    coverage = Coverage(members=(LEAF,), partial={LEAF: "late"})
+    late = Replied(member=LEAF, coverage=coverage, summary=packets(10))
+    answer = fold(reply(OWN, 1), late, reply(INNER, 100, BELOW))
+    assert answer.coverage.partial == {LEAF: "late"}
+
+
+def test_configuration_needs_no_summaries() -> None:
+    one = Gather(own=OWN, children={LEAF: (LEAF,)}, budget_ms=1000, summarised=False)
+    one.start()
+    for member in (OWN, LEAF):
+        one.handle(Replied(member=member, coverage=Coverage.of(member), summary=None))
+    assert one.result(1) == Gathered(coverage=Coverage(members=(OWN, LEAF)), summary=None)

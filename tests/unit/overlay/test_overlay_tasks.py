@@ -1,0 +1,140 @@
+"""One host's book of tasks."""
+
+import msgspec
+import pytest
+
+from netsonde.model.errors import BadField, NotFound
+from netsonde.model.task import MAX_COUNTERS, MAX_TASKS, Counter, Filter, Increment, Question, Task
+from netsonde.overlay.tasks import FIRST_DRAWN_ID, Book, check_question, check_tasks
+
+TCP, UDP = Filter(proto=6), Filter(proto=17)
+
+
+def sketch(task_id: int, wanted: Filter = TCP, *counters: Counter) -> Task:
+    return Task(series="sketch", id=task_id, filter=wanted, counters=counters, since_tick=1)
+
+
+def test_ids_without_a_parent_follow_each_other_in_each_series() -> None:
+    book = Book()
+    ids = []
+    for series in ("sketch", "sketch", "counter", "sketch", "counter"):
+        book, task = book.with_task(series, TCP, "subtree", 1, None)  # type: ignore[arg-type]
+        ids.append((series, task.id))
+    assert ids == [("sketch", 0), ("sketch", 1), ("counter", 0), ("sketch", 2), ("counter", 1)]
+
+
+def test_drawn_ids_are_never_taken_ones() -> None:
+    book, first = Book().with_task("sketch", TCP, "host", 1, 12345)
+    book, second = book.with_task("sketch", TCP, "host", 1, 12345)
+    assert (first.id, second.id) == (FIRST_DRAWN_ID + 12345, FIRST_DRAWN_ID + 12346)
+    book, last = book.with_task("sketch", TCP, "host", 1, 2**31 - 1)
+    check_tasks(book.all())
+    assert last.id >= FIRST_DRAWN_ID
+    _, root = book.with_task("sketch", TCP, "host", 1, None)
+    assert root.id == 0
+
+
+def test_children_get_what_is_for_the_subtree() -> None:
+    book, _ = Book(inherited=(sketch(7),)).with_task("sketch", TCP, "host", 1, 0)
+    book, wide = book.with_task("counter", UDP, "subtree", 1, 0)
+    assert book.for_children() == (sketch(7), wide)
+    assert len(book.all()) == 3
+    assert [book.scope_of(task) for task in book.all()] == ["subtree", "host", "subtree"]
+
+
+def test_the_parent_s_tasks_win_and_replace_the_former_ones() -> None:
+    book, _ = Book().with_task("sketch", TCP, "subtree", 1, None)
+    book, kept = book.with_task("counter", TCP, "subtree", 1, None)
+    book, dropped = book.inherit((sketch(0, UDP), sketch(1, UDP)))
+    assert [task.ref for task in dropped] == [("sketch", 0)]
+    assert book.all() == (sketch(0, UDP), sketch(1, UDP), kept)
+    book, dropped = book.inherit((sketch(3),))
+    assert (book.all(), dropped) == ((sketch(3), kept), ())
+
+
+def test_own_tasks_beyond_the_limit_give_way_newest_first() -> None:
+    book, first = Book().with_task("sketch", TCP, "host", 1, 0)
+    book, second = book.with_task("sketch", TCP, "host", 1, 5)
+    book, dropped = book.inherit([sketch(number) for number in range(MAX_TASKS - 1)])
+    assert dropped == (second,)
+    assert book.all()[-1] == first
+    with pytest.raises(BadField, match=str(MAX_TASKS)):
+        book.with_task("sketch", TCP, "host", 1, 9)
+
+
+def test_the_same_counter_again_changes_nothing_and_another_one_is_refused() -> None:
+    book, _ = Book().with_task("sketch", TCP, "subtree", 1, None)
+    book, task = book.with_counter(0, Counter(key_type="src"), 40)
+    assert task.counters == (Counter(key_type="src", since_tick=40),)
+    again, _ = book.with_counter(0, Counter(key_type="src"), 90)
+    assert again == book
+    with pytest.raises(BadField, match=r"packets of it with hitter_threshold 0\.1"):
+        book.with_counter(0, Counter(key_type="src", increment=Increment.BYTES), 90)
+    with pytest.raises(NotFound, match=r"'sketch_id' is 1.*allowed: 0"):
+        book.with_counter(1, Counter(key_type="src"), 90)
+    with pytest.raises(BadField, match="parent"):
+        Book(inherited=(sketch(0),)).with_counter(0, Counter(key_type="src"), 90)
+
+
+def test_counters_of_a_sketch_are_bounded() -> None:
+    names = ["src", "dst", "sport", "dport", "proto"]
+    pairs = [f"{a}_{b}" for a in names for b in names if a != b]
+    book, _ = Book().with_task("sketch", TCP, "subtree", 1, None)
+    for name in pairs[:MAX_COUNTERS]:
+        book, _ = book.with_counter(0, Counter(key_type=name), 1)
+    with pytest.raises(BadField, match=f"at most {MAX_COUNTERS}"):
+        book.with_counter(0, Counter(key_type="src"), 1)
+
+
+def test_a_change_can_be_taken_back() -> None:
+    empty = Book()
+    book, task = empty.with_task("sketch", TCP, "subtree", 1, None)
+    grown, _ = book.with_counter(0, Counter(key_type="src"), 1)
+    assert grown.with_version(task) == book
+    assert book.without(task) == empty
+
+
+def test_an_equal_filter_is_the_same_counter_when_its_scope_reaches_as_far() -> None:
+    book, here = Book().with_task("counter", TCP, "host", 1, None)
+    assert book.same_counter(TCP, "host") == here
+    assert book.same_counter(TCP, "subtree") is None
+    assert book.same_counter(UDP, "host") is None
+    book, wide = book.with_task("counter", UDP, "subtree", 1, None)
+    assert book.same_counter(UDP, "host") == book.same_counter(UDP, "subtree") == wide
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": -1},
+        {"id": 2**31},
+        {"since_tick": -1},
+        {"filter": Filter(proto=256)},
+        {"filter": Filter(src="10.0.0.1")},
+        {"filter": Filter(dst="10.0.0.1/8")},
+        {"counters": (Counter(key_type="src_src"),)},
+        {"counters": (Counter(key_type="src"), Counter(key_type="src"))},
+        {"counters": (Counter(key_type="src", hitter_threshold=2.0),)},
+        {"counters": (Counter(key_type="src", hitter_threshold=float("nan")),)},
+        {"counters": (Counter(key_type="src", since_tick=-5),)},
+    ],
+)
+def test_a_parent_cannot_send_what_nobody_could_configure(change: dict[str, object]) -> None:
+    check_tasks([sketch(0)])
+    with pytest.raises(BadField):
+        check_tasks([msgspec.structs.replace(sketch(0), **change)])
+
+
+def test_a_parent_cannot_send_too_many_tasks_or_one_twice() -> None:
+    with pytest.raises(BadField, match="at most"):
+        check_tasks([sketch(number) for number in range(MAX_TASKS + 1)])
+    with pytest.raises(BadField, match="once"):
+        check_tasks([sketch(0), sketch(0, UDP)])
+
+
+@pytest.mark.parametrize("change", [{"key_type": "x"}, {"key": b"short"}, {"limit": 0}])
+def test_a_parent_cannot_ask_what_nobody_could_answer(change: dict[str, object]) -> None:
+    question = Question(series="sketch", task_id=0, key_type="src", key=bytes(40))
+    check_question(question)
+    with pytest.raises(BadField):
+        check_question(msgspec.structs.replace(question, **change))

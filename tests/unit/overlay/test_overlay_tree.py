@@ -1,0 +1,95 @@
+"""The tree as seen by one host, as transcripts."""
+
+import pytest
+
+from netsonde.model.errors import BadField, Busy
+from netsonde.overlay.tree import MAX_CHILDREN, MAX_DEPTH, MAX_MEMBERS, Tree
+
+
+def test_members_are_everyone_ever_reported_below() -> None:
+    tree = Tree("10.0.0.2")
+    tree.add_child("10.0.0.4")
+    assert not tree.learn("10.0.0.4", ("10.0.0.4",))
+    assert tree.learn("10.0.0.4", ("10.0.0.4", "10.0.0.5"))
+    assert tree.members() == ("10.0.0.2", "10.0.0.4", "10.0.0.5")
+    assert not tree.learn("10.0.0.4", ("10.0.0.4",))
+    assert tree.members() == ("10.0.0.2", "10.0.0.4", "10.0.0.5")
+
+
+def test_a_stranger_s_or_an_endless_report_changes_nothing() -> None:
+    tree = Tree("10.0.0.2")
+    tree.add_child("10.0.0.4")
+    assert not tree.learn("10.0.0.9", ("10.0.0.9",))
+    assert not tree.learn("10.0.0.4", [str(number) for number in range(MAX_MEMBERS + 1)])
+    assert tree.members() == ("10.0.0.2", "10.0.0.4")
+
+
+def test_adoption_gives_the_path_from_the_root() -> None:
+    tree = Tree("10.0.0.5")
+    assert tree.parent is None
+    tree.adopted_by(("10.0.0.2", "10.0.0.4"), parent_connected=False)
+    assert tree.parent == "10.0.0.4"
+    assert tree.path_for_children() == ("10.0.0.2", "10.0.0.4", "10.0.0.5")
+
+
+def test_a_second_parent_waits_until_the_first_is_gone() -> None:
+    tree = Tree("10.0.0.5")
+    tree.adopted_by(("10.0.0.2",), parent_connected=False)
+    with pytest.raises(Busy, match=r"leaf agent of 10\.0\.0\.2"):
+        tree.adopted_by(("10.0.0.3",), parent_connected=True)
+    tree.adopted_by(("10.0.0.2",), parent_connected=True)
+    tree.adopted_by(("10.0.0.3",), parent_connected=False)
+    assert tree.parent == "10.0.0.3"
+
+
+def test_a_loop_is_refused_by_whoever_would_close_it() -> None:
+    tree = Tree("10.0.0.2")
+    with pytest.raises(BadField, match="loop"):
+        tree.adopted_by(("10.0.0.2", "10.0.0.4"), parent_connected=False)
+    tree.add_child("10.0.0.4")
+    with pytest.raises(BadField, match="loop"):
+        tree.adopted_by(("10.0.0.4",), parent_connected=False)
+    assert tree.parent is None
+
+
+def test_three_that_adopt_each_other_at_once_all_let_go() -> None:
+    names = ("10.0.0.1", "10.0.0.2", "10.0.0.3")
+    trees = {name: Tree(name) for name in names}
+    below = dict(zip(names, names[1:] + names[:1], strict=True))
+    for parent, child in below.items():
+        trees[parent].add_child(child)
+    sent = [(child, trees[parent].path_for_children()) for parent, child in below.items()]
+    refused = 0
+    while sent:
+        child, path = sent.pop(0)
+        try:
+            trees[child].adopted_by(path, parent_connected=True)
+        except (BadField, Busy):
+            refused += 1
+        else:
+            sent.append((below[child], trees[child].path_for_children()))
+    assert refused
+    assert any(tree.parent is None for tree in trees.values())
+
+
+def test_what_cannot_be_a_child_is_refused() -> None:
+    tree = Tree("10.0.0.4", path=("10.0.0.2",))
+    for name in ("10.0.0.4", "10.0.0.2"):
+        with pytest.raises(BadField, match=name):
+            tree.add_child(name)
+    for number in range(MAX_CHILDREN):
+        tree.add_child(f"10.1.0.{number}")
+    with pytest.raises(BadField, match=str(MAX_CHILDREN)):
+        tree.add_child("10.0.0.9")
+    tree.remove_child("10.1.0.0")
+    tree.add_child("10.0.0.9")
+
+
+@pytest.mark.parametrize(
+    "path", [(), ("not an address",), tuple(f"10.1.0.{n}" for n in range(MAX_DEPTH))]
+)
+def test_a_path_that_no_tree_has_is_refused(path: tuple[str, ...]) -> None:
+    tree = Tree("10.0.0.4")
+    with pytest.raises(BadField, match="path"):
+        tree.adopted_by(path, parent_connected=False)
+    assert tree.parent is None
