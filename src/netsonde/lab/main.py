@@ -6,12 +6,11 @@ stderr says why); `exec` gives the status of its command.
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from typing import Annotated, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App, CycloptsError, Parameter
 
 from netsonde.lab import daemons, execute, ping, rate, state, status
 from netsonde.lab.errors import LabError, OptionError
@@ -153,9 +152,9 @@ def restart(host: str, daemon: Literal["monitor", "agent"] | None = None) -> Non
 def main() -> None:
     """Run the command line and end the process with its status."""
     try:
-        if os.geteuid() != 0 and sys.argv[1:] and not {"-h", "--help"} & set(sys.argv[1:]):
-            raise LabError("the lab needs root; run it as: sudo netsonde lab ...")
-        sys.exit(app())
+        sys.exit(app(exit_on_error=False))
+    except CycloptsError:  # has printed itself
+        sys.exit(2)
     except (LabError, OSError) as error:
         print(f"netsonde lab: {error}", file=sys.stderr)
         sys.exit(2)

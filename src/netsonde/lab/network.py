@@ -25,6 +25,7 @@ QUIET_IPV6 = {
     "accept_ra": 0,
     "addr_gen_mode": 1,  # no link-local address, so nobody to announce
     "autoconf": 0,
+    "mldv2_unsolicited_report_interval": 1,  # ms: groups are announced now, not a second later
     "router_solicitations": 0,
 }
 

@@ -10,7 +10,6 @@ import re
 import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from itertools import groupby
 
 from netsonde.lab import namespace
@@ -26,29 +25,33 @@ WAIT_S = 1
 def ping_all(hosts: Sequence[Host], count: int) -> bool:
     """Ping and print as Mininet does, a line per host as it finishes; gives whether none is lost.
 
-    Raises LabError when ping(8) cannot be run.
+    What ping(8) complains of follows at the end. Raises LabError when it cannot be run.
     """
     pairs = [(source, target) for source in hosts for target in hosts if source != target]
     received = 0
+    complaints: set[str] = set()
     print("*** Ping: testing ping reachability", flush=True)
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        replies = zip(
-            pairs, pool.map(partial(_ping, count), *zip(*pairs, strict=True)), strict=True
-        )
-        for source, results in groupby(replies, key=lambda reply: reply[0][0]):
+        results = zip(pairs, pool.map(lambda pair: _ping(pair, count), pairs), strict=True)
+        for source, row in groupby(results, key=lambda result: result[0][0]):
             print(f"{source.name} ->", end="")
-            for (_, target), replied in results:
-                received += replied
-                print(f" {target.name if replied == count else 'X'}", end="", flush=True)
+            for (_, target), (replies, complaint) in row:
+                received += replies
+                complaints |= {f"{source.name}: {complaint}"} if complaint else set()
+                print(f" {target.name if replies == count else 'X'}", end="", flush=True)
             print(flush=True)
     sent = len(pairs) * count
     print(
         f"*** Results: {100 * (sent - received) / sent:.0f}% dropped ({received}/{sent} received)"
     )
+    for complaint in sorted(complaints):
+        print(complaint)
     return received == sent
 
 
-def _ping(count: int, source: Host, target: Host) -> int:
+def _ping(pair: tuple[Host, Host], count: int) -> tuple[int, str]:
+    # Gives how many replies came, and what ping said when it could not even send.
+    source, target = pair
     argv = ["ping", "-n", "-q", "-c", str(count), "-i", "0.2", "-W", str(WAIT_S), target.address]
     try:
         with namespace.inside(source.namespace):
@@ -57,6 +60,4 @@ def _ping(count: int, source: Host, target: Host) -> int:
         raise LabError("there is no ping command; on Debian it is in iputils-ping") from None
     output, _ = process.communicate()
     found = re.search(rb"(\d+) received", output)
-    if not found:
-        raise LabError(f"ping on {source.name} says: {output.decode(errors='replace').strip()}")
-    return int(found[1])
+    return (int(found[1]), "") if found else (0, output.decode(errors="replace").strip())

@@ -75,12 +75,13 @@ class Job:
                 return
 
     def _read(self, output: IO[bytes]) -> None:
-        while chunk := os.read(output.fileno(), 65536):
-            with self._lock:
-                self._printed += chunk
-                excess = max(0, len(self._printed) - KEPT_BYTES)
-                del self._printed[:excess]
-                self._dropped_bytes += excess
+        with output:
+            while chunk := os.read(output.fileno(), 65536):
+                with self._lock:
+                    self._printed += chunk
+                    excess = max(0, len(self._printed) - KEPT_BYTES)
+                    del self._printed[:excess]
+                    self._dropped_bytes += excess
 
 
 class Shell:

@@ -54,10 +54,16 @@ def load() -> Lab | None:
 
 
 def require() -> Lab:
-    """Read the lab that is up; raises LabError when it is not."""
+    """Read the lab that is up; raises LabError when it is not, or for a user who is not root."""
+    _require_root()
     if lab := load():
         return lab
     raise LabError("the lab is not up; 'netsonde lab up' builds it")
+
+
+def _require_root() -> None:
+    if os.geteuid() != 0:
+        raise LabError("the lab makes network namespaces and needs root: sudo netsonde lab ...")
 
 
 def leftovers() -> bool:
@@ -91,6 +97,7 @@ def exclusive() -> Iterator[None]:
 
     The lock is on /run itself: a file of its own would be left behind.
     """
+    _require_root()
     descriptor = os.open("/run", os.O_RDONLY | os.O_CLOEXEC)
     try:
         try:
