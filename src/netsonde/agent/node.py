@@ -87,9 +87,8 @@ class Node:
             if member == self.tree.own:
                 await self._monitor.apply()
                 return Replied(member=member, coverage=Coverage.of(member), summary=None)
-            adopted = await self._links[member].call(
-                self._adoption(command.budget_ms), peer.Adopted
-            )
+            adoption = self._adoption(command.budget_ms)
+            adopted = await self._child(member).call(adoption, peer.Adopted)
             self._learn(member, adopted)
             dropped.extend(adopted.dropped)
             return Replied(member=member, coverage=adopted.coverage, summary=None)
@@ -106,7 +105,7 @@ class Node:
             if member == self.tree.own:
                 return await self._own_part(question)
             query = peer.Query(id=0, question=question, budget_ms=command.budget_ms)
-            part = await self._links[member].call(query, peer.Partial)
+            part = await self._child(member).call(query, peer.Partial)
             self._learn(member, part)
             return Replied(member=member, coverage=part.coverage, summary=part.summary)
 
@@ -121,17 +120,18 @@ class Node:
         then it is no child, unless it was one before.
         """
         async with self._adding:
-            known = child in self.tree.children
-            if not known:
+            former = self._running.get(child)
+            if former is None:
                 self.tree.add_child(child)
-            await self._stop_link(child)
             link = self._start_link(child)
+            await _cancel(former)
             try:
                 adopted = await link.first_try()
             except NetsondeError as error:
-                if not known:
-                    await self._stop_link(child)
+                if former is None:
                     self.tree.remove_child(child)
+                    del self._links[child]
+                    await _cancel(self._running.pop(child))
                 if isinstance(error, Unavailable):
                     raise
                 raise BadField(
@@ -141,12 +141,16 @@ class Node:
             return adopted
 
     def coverage(self) -> Coverage:
-        """Tell which members are known, and which of the children are away."""
+        """Tell which members are known, and which cannot be reached through any child."""
+        children = self.tree.children
+        faults = {child: link.fault for child, link in self._links.items()}
+        reached = {self.tree.own}.union(*(children[c] for c in faults if not faults[c]))
         missing = {
-            member: str(link.fault)
-            for child, link in self._links.items()
-            if link.fault
-            for member in self.tree.children[child]
+            member: str(fault)
+            for child, fault in faults.items()
+            if fault
+            for member in children[child]
+            if member not in reached
         }
         return Coverage(members=self.tree.members(), missing=missing)
 
@@ -246,12 +250,11 @@ class Node:
         self._running[child] = self._group.create_task(link.run())
         return link
 
-    async def _stop_link(self, child: str) -> None:
-        running = self._running.pop(child, None)
-        self._links.pop(child, None)
-        if running:
-            running.cancel()
-            await asyncio.wait([running])
+    def _child(self, child: str) -> ChildLink:
+        link = self._links.get(child)
+        if link is None:
+            raise Unavailable(f"{child} is no leaf agent any more")
+        return link
 
     def _learn(self, child: str, report: peer.Adopted | peer.Partial) -> None:
         if self.tree.learn(child, report.subtree):
@@ -281,6 +284,12 @@ class Node:
             path=self.tree.path,
             children=self.tree.children,
         )
+
+
+async def _cancel(task: asyncio.Task[None] | None) -> None:
+    if task:
+        task.cancel()
+        await asyncio.wait([task])
 
 
 async def _drive(gather: Gather, ask: Callable[[Ask], Awaitable[Replied]]) -> None:

@@ -1,9 +1,13 @@
 """Every message of the prototype, asked of a network of three agents over HTTP."""
 
 import ast
+import asyncio
 
 import pytest
 from fleet import Fleet, with_fleet
+
+from netsonde.agent.http import server
+from netsonde.agent.http.app import GREETING
 
 TABLE = {"127.0.0.9": 2, "127.0.0.8": 6}
 
@@ -239,6 +243,19 @@ async def test_bad_bodies_get_a_sentence(fleet: Fleet) -> None:
     assert (await agent.client.get("/nowhere")).status_code == 404
     assert (await agent.client.put("/", content=b"x")).status_code == 405
     assert "POST" in (await agent.client.get("/")).text
+
+
+@with_fleet
+async def test_a_request_that_drips_is_cut_off(fleet: Fleet) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(server, "REQUEST_S", 0.1)
+        (agent,) = await fleet.start(2)
+        reader, writer = await asyncio.open_connection(agent.address, fleet.http_port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await reader.readuntil(GREETING.encode())
+        writer.write(b"GET / HT")
+        assert await reader.read() == b"\n"
+        writer.close()
 
 
 @pytest.mark.parametrize("chunks", [3, 80])
