@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -135,7 +136,7 @@ class Dialer:
                     name, self._peer_port, local_addr=(self._local, 0)
                 )
         except (OSError, TimeoutError) as error:
-            why = getattr(error, "strerror", None) or str(error) or "no answer"
+            why = os.strerror(error.errno) if error.errno else "no answer"
             raise Unavailable(
                 f"the agent of {name} cannot be reached on port {self._peer_port}: {why}"
             ) from None

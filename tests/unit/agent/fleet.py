@@ -188,8 +188,8 @@ class Fleet:
         return [self.agents[number] for number in numbers]
 
     async def stop(self) -> None:
+        await asyncio.gather(*(agent.kill() for agent in self.agents.values()))
         for agent in self.agents.values():
-            await agent.kill()
             await agent.client.aclose()
             if hasattr(agent.monitor, "_server"):
                 await agent.monitor.stop()

@@ -108,13 +108,18 @@ async def test_form_and_json_say_the_same(fleet: Fleet) -> None:
 async def test_active_measurements_run_from_src_whoever_is_asked(fleet: Fleet) -> None:
     await fleet.start(2, 3, 4)
     root = fleet.agents[2]
-    for src, dst in (("127.0.0.2", "127.0.0.3"), ("127.0.0.3", "127.0.0.4")):
-        reply = await root.post(type="query loss", src=src, dst=dst, mode="x")
+    paths = [("127.0.0.2", "127.0.0.3"), ("127.0.0.3", "127.0.0.4")]
+    here, there, delay, jitter = await asyncio.gather(
+        *(root.post(type="query loss", src=src, dst=dst, mode="x") for src, dst in paths),
+        root.ask("query delay", src="127.0.0.4", dst="127.0.0.2"),
+        root.ask("query jitter", src="127.0.0.4", dst="127.0.0.2"),
+    )
+    for reply in (here, there):
         assert (reply.status_code, reply.text) == (200, "0"), reply.text
         assert reply.headers["X-Netsonde-Coverage"] == "2/2"
         assert "received=100" in reply.headers["X-Netsonde-Probe"]
-    assert float(await root.ask("query delay", src="127.0.0.4", dst="127.0.0.2")) > 0
-    assert float(await root.ask("query jitter", src="127.0.0.4", dst="127.0.0.2")) >= 0
+    assert float(delay) > 0
+    assert float(jitter) >= 0
     assert float(await root.ask("query bw", src="127.0.0.4", dst="127.0.0.3")) > 1
     away = await root.post(type="query bw", src="127.0.0.4", dst="127.0.0.77")
     assert away.status_code == 503
