@@ -5,6 +5,7 @@ what each prints, and takes the lab down again.
 """
 
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -67,13 +68,14 @@ def example(name: str) -> Iterator["subprocess.Popen[str]"]:
 def until(process: "subprocess.Popen[str]", wanted: str) -> list[str]:
     """Give an example's lines up to one that contains `wanted`."""
     assert process.stdout is not None
-    os.set_blocking(process.stdout.fileno(), False)
+    out = process.stdout.fileno()
     deadline, text = time.monotonic() + PATIENCE_S, ""
     while wanted not in text or not text.endswith("\n"):
-        if time.monotonic() > deadline or process.poll() is not None:
+        ready, _, _ = select.select([out], [], [], deadline - time.monotonic())
+        new = os.read(out, 65536).decode() if ready else ""
+        if not new:
             raise Failed(f"'{wanted}' did not come within {PATIENCE_S} s; got: {text!r}")
-        text += process.stdout.read() or ""
-        time.sleep(0.05)
+        text += new
     return text.splitlines()
 
 
