@@ -1,4 +1,4 @@
-"""What every tier shares: where the traces are, and when root is missing.
+"""What every tier shares: its mark, and what happens when root is missing.
 
 A tier that needs root is skipped without it, by name, and never with it.
 """
@@ -14,13 +14,6 @@ _ROOT_TIERS = {
     "kernel": "needs root: loads and attaches BPF programs",
     "lab": "needs root: builds network namespaces",
 }
-
-
-def traces_folder() -> Path | None:
-    """Give the folder of the shared traces, or None in a clone without them."""
-    named = os.environ.get("NETSONDE_TRACES")
-    folder = Path(named) if named else Path(__file__).parents[2] / "shared" / "traces"
-    return folder if folder.is_dir() else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import traces_folder
 from packets import traffic
 from rich.progress import Progress
+from traces import traces_folder
 
 from netsonde.model.bound import Bound
 from netsonde.model.key import KeyType

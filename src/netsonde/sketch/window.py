@@ -1,8 +1,8 @@
 """Window: the counts of one task over the ticks it was given, in bounded memory.
 
 The one idea: whatever a tick could not put into flow records (`hidden`) may belong to any key, so
-it is added to every upper bound and to no lower bound. With nothing hidden and no table overrun, every
-answer is exact.
+it is added to every upper bound and to no lower bound. With nothing hidden and no table overrun,
+every answer is exact.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 import pytest
 
-from netsonde.lab import rate
 from netsonde.lab.errors import OptionError
+from netsonde.lab.rate import FULL_FRAME_BYTES, Rate
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from netsonde.lab.errors import OptionError
     ],
 )
 def test_reads(text, bits_per_s):
-    assert rate.parse(text).bits_per_s == bits_per_s
+    assert Rate.parse(text).bits_per_s == bits_per_s
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def test_reads(text, bits_per_s):
 )
 def test_refuses_by_name_with_what_is_allowed(text):
     with pytest.raises(OptionError) as refusal:
-        rate.parse(text)
+        Rate.parse(text)
     assert "--rate" in str(refusal.value)
     assert repr(text) in str(refusal.value)
     assert "100kbit to 10gbit" in str(refusal.value)
@@ -34,5 +34,5 @@ def test_refuses_by_name_with_what_is_allowed(text):
 
 def test_bucket_holds_frames_and_queue_holds_the_bucket():
     for text in ("100kbit", "10mbit", "100mbit", "1gbit", "10gbit"):
-        parsed = rate.parse(text)
-        assert 4 * rate.FULL_FRAME_BYTES <= parsed.burst_bytes < parsed.limit_bytes
+        parsed = Rate.parse(text)
+        assert 4 * FULL_FRAME_BYTES <= parsed.burst_bytes < parsed.limit_bytes

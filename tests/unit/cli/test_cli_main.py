@@ -1,0 +1,64 @@
+"""`netsonde`: finds its commands, and says what to type instead."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+from netsonde.cli.main import COMMANDS
+
+NETSONDE = Path(sys.executable).parent / "netsonde"
+
+
+def run(*argv: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([NETSONDE, *argv], capture_output=True, text=True, check=False)
+
+
+def test_every_command_has_its_program() -> None:
+    scripts = entry_points(group="console_scripts").names
+    assert {f"netsonde-{name}" for name in COMMANDS} <= set(scripts)
+
+
+def test_help_names_every_command() -> None:
+    done = run("--help")
+    assert done.returncode == 0
+    assert all(name in done.stdout for name in COMMANDS)
+    assert run().returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("argv", "status", "sentence"),
+    [
+        (["rplay"], 2, "did you mean 'replay'?"),
+        (["frobnicate"], 2, "no command 'frobnicate'"),
+        (["replay", "/nowhere.pcap"], 2, "field 'FILE' is '/nowhere.pcap'"),
+        (["replay", __file__], 2, "a classic pcap file"),
+        (["replay", __file__, "--key", "src_src"], 2, "field 'key' is 'src_src'"),
+        (["replay", __file__, "--top", "0"], 2, "field 'top' is 0"),
+        (["replay", __file__, "--proto", "tpc"], 2, "field 'proto' is 'tpc'"),
+        (["replay", __file__, "--src", "10.0.0.1/24"], 2, "field 'src' is '10.0.0.1/24'"),
+        (["monitor", "--lg-buckets", "99"], 2, "field 'lg_buckets' is '99'"),
+        (["agent", "--listen", "nowhere"], 2, "field 'listen' is 'nowhere'"),
+    ],
+)
+def test_errors_are_sentences(argv: list[str], status: int, sentence: str) -> None:
+    done = run(*argv)
+    assert done.returncode == status
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_replay_prints_its_schema(tmp_path: Path) -> None:
+    path = tmp_path / "empty.pcap"
+    path.write_bytes(bytes.fromhex("d4c3b2a1020004000000000000000000ffff000001000000"))
+    done = run("replay", str(path), "--json")
+    assert done.returncode == 0
+    answer = json.loads(done.stdout)
+    assert set(answer) == {"packets", "ip_packets", "bytes", "distinct", "top", "certificate"}
+    assert answer["packets"] == 0
+    assert answer["top"] == []

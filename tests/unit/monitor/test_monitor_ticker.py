@@ -1,0 +1,69 @@
+"""The ticker: whoever asks gets a flip that began after the question, and shares it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+from netsonde.monitor.ticker import Ticker
+from netsonde.sketch.tick import Tick
+
+
+class Path:
+    """A data path whose flips wait to be let go."""
+
+    def __init__(self) -> None:
+        self.flips = 0
+        self.begun = threading.Semaphore(0)
+        self.go = threading.Semaphore(0)
+
+    def flip(self) -> int:
+        self.begun.release()
+        assert self.go.acquire(timeout=10)
+        self.flips += 1
+        return self.flips
+
+
+class Reader:
+    def read(self, epoch: int, tick_id: int) -> Tick:
+        return Tick(id=tick_id, records=b"", sides=())
+
+
+def test_those_who_wait_together_share_a_flip() -> None:
+    async def story() -> None:
+        path, ticks = Path(), []
+        ticker = Ticker(path, Reader(), ticks.append)
+        first = asyncio.create_task(ticker.flush())
+        await asyncio.to_thread(path.begun.acquire)
+        # These came while the first flip was under way: it may have missed what they saw.
+        others = [asyncio.create_task(ticker.flush()) for _ in range(5)]
+        await asyncio.sleep(0)
+        path.go.release()
+        await first
+        assert len(ticks) == 1
+        path.go.release()
+        await asyncio.gather(*others)
+        assert path.flips == len(ticks) == 2
+
+    asyncio.run(story())
+
+
+def test_ticks_follow_the_wall_clock() -> None:
+    async def story() -> None:
+        path, ticks, enough = Path(), [], asyncio.Event()
+        for _ in range(100):
+            path.go.release()
+
+        def absorb(tick: Tick) -> None:
+            ticks.append(tick.id)
+            if len(ticks) == 4:
+                enough.set()
+
+        ticker = Ticker(path, Reader(), absorb)
+        running = asyncio.create_task(ticker.run())
+        await asyncio.wait_for(enough.wait(), 10)
+        running.cancel()
+        assert ticks == sorted(ticks)
+        assert ticks[-1] - ticks[0] >= 3
+
+    asyncio.run(story())
