@@ -96,7 +96,8 @@ class LabCommand:
 @pytest.fixture(scope="session")
 def _lab_command() -> Iterator[LabCommand]:
     command = LabCommand()
-    command.down()
+    if command.run("status", check=False).returncode == 0:
+        pytest.fail("somebody's lab is up; 'netsonde lab down' makes room for the tests' own")
     yield command
     command.down()
 

@@ -12,8 +12,9 @@ from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
-from netsonde.lab import daemons, execute, ping, rate, state, status
+from netsonde.lab import daemons, execute, ping, state, status
 from netsonde.lab.errors import LabError, OptionError
+from netsonde.lab.rate import Rate
 from netsonde.lab.shell import Shell
 from netsonde.lab.topology import Topology
 
@@ -29,8 +30,8 @@ def up(
     *,
     depth: int = 2,
     fanout: int = 3,
-    rate_: Annotated[str | None, Parameter(name="--rate")] = None,
-    daemons_: Annotated[bool, Parameter(name="--daemons")] = True,
+    rate: str | None = None,
+    daemons: bool = True,
 ) -> None:
     """Build the lab: a tree of bridges, fanout ** depth hosts, a monitor and an agent on each.
 
@@ -38,13 +39,17 @@ def up(
 
     Parameters
     ----------
-    depth: Levels of bridges.
-    fanout: Links below each bridge.
-    rate_: Rate of each host's link in both directions, such as 100mbit; unshaped without it.
-    daemons_: Start monitor and agent on every host but h1.
+    depth
+        Levels of bridges.
+    fanout
+        Links below each bridge.
+    rate
+        Rate of each host's link in both directions, such as 100mbit; unshaped without it.
+    daemons
+        Start monitor and agent on every host but h1.
     """
     topology = Topology(depth, fanout)
-    link_rate = rate.parse(rate_) if rate_ else None
+    link_rate = Rate.parse(rate) if rate is not None else None
     started_mono_s = time.monotonic()
     from netsonde.lab import lifecycle  # noqa: PLC0415  loading netlink costs `exec` 0.2 s
 
@@ -56,7 +61,7 @@ def up(
             )
         if state.leftovers():
             print("removing what an earlier lab left behind", flush=True)
-        lifecycle.build(topology, link_rate, with_daemons=daemons_)
+        lifecycle.build(topology, link_rate, with_daemons=daemons)
     print(
         f"the lab is up: h1 to {topology.hosts[-1].name}, {time.monotonic() - started_mono_s:.1f} s"
     )
@@ -81,8 +86,10 @@ def exec_(host: str, *command: Annotated[str, Parameter(allow_leading_hyphen=Tru
 
     Parameters
     ----------
-    host: Name of the host, such as h5.
-    command: The command and its arguments; its exit status becomes this command's.
+    host
+        Name of the host, such as h5.
+    command
+        The command and its arguments; its exit status becomes this command's.
     """
     found = state.require().topology.host(host)
     if not command:
@@ -96,7 +103,8 @@ def pingall(*, count: int = 1) -> int:
 
     Parameters
     ----------
-    count: Echo requests of each host to each other host.
+    count
+        Echo requests of each host to each other host.
     """
     if not 1 <= count <= 1000:
         raise OptionError("--count", count, "1 to 1000")
@@ -121,7 +129,8 @@ def status_(*, json: bool = False) -> None:
 
     Parameters
     ----------
-    json: Print one JSON object, for programs.
+    json
+        Print one JSON object, for programs.
     """
     lab = state.require()
     if json:
@@ -136,8 +145,10 @@ def restart(host: str, daemon: Literal["monitor", "agent"] | None = None) -> Non
 
     Parameters
     ----------
-    host: Name of the host, such as h5.
-    daemon: Only this one.
+    host
+        Name of the host, such as h5.
+    daemon
+        Only this one.
     """
     with state.exclusive():
         topology = state.require().topology

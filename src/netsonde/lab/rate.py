@@ -35,12 +35,12 @@ class Rate:
         """Length of the queue in front of the bucket: 50 ms, and never less than 100 frames."""
         return max(100 * FULL_FRAME_BYTES, self.bits_per_s // 8 // 20)
 
-
-def parse(text: str) -> Rate:
-    """Read a rate such as `100mbit`; raises OptionError, with what is allowed."""
-    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,3})?)(kbit|mbit|gbit)", text.strip().lower())
-    bits_per_s = round(float(match[1]) * UNITS[match[2]]) if match else 0
-    if not MIN_BITS_PER_S <= bits_per_s <= MAX_BITS_PER_S:
-        allowed = "a number and kbit, mbit or gbit, from 100kbit to 10gbit, such as 100mbit"
-        raise OptionError("--rate", text, allowed)
-    return Rate(text=text.strip().lower(), bits_per_s=bits_per_s)
+    @classmethod
+    def parse(cls, text: str) -> Rate:
+        """Read a rate such as `100mbit`; raises OptionError, with what is allowed."""
+        match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,3})?)(kbit|mbit|gbit)", text.strip().lower())
+        bits_per_s = round(float(match[1]) * UNITS[match[2]]) if match else 0
+        if not MIN_BITS_PER_S <= bits_per_s <= MAX_BITS_PER_S:
+            allowed = "a number and kbit, mbit or gbit, from 100kbit to 10gbit, such as 100mbit"
+            raise OptionError("--rate", text, allowed)
+        return cls(text=text.strip().lower(), bits_per_s=bits_per_s)

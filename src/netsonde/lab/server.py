@@ -63,7 +63,7 @@ def serve(listener: socket.socket, commands: Mapping[str, Command]) -> Command:
                 launch = Launch(**json.loads(connection.recv(MAX_REQUEST_BYTES)))
                 command = commands[launch.argv[0]]
                 pid = namespace.fork_inside(launch.namespace)
-            except (OSError, ValueError, TypeError, KeyError) as error:
+            except (OSError, ValueError, TypeError, LookupError) as error:
                 print(f"bad request: {error!r}", file=sys.stderr)
                 continue
             if pid == 0:
