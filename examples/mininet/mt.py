@@ -89,8 +89,8 @@ def join_overlay(net):
     """Tell each parent of its children; gives what went wrong, or nothing."""
     pairs = [[net[up].IP(), net[down].IP()] for up, downs in OVERLAY.items() for down in downs]
     text = str(pairs).replace("'", '"')
-    output, _, status = net["h1"].pexec(["python", "-c", JOIN, text], stderr=subprocess.STDOUT)
-    return output if status else ""
+    output, errors, status = net["h1"].pexec(["python", "-c", JOIN, text])
+    return output + errors if status else ""
 
 
 def run_lines(net, lines):
@@ -102,6 +102,18 @@ def run_lines(net, lines):
         script.write("\n".join(lines) + "\n")
         script.flush()
         CLI(net, script=script.name)
+
+
+def stop(processes):
+    """End the daemons: ask all of them, then insist."""
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        try:
+            process.wait(timeout=3)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def main():
@@ -131,10 +143,7 @@ def main():
                 return f"{failure}\nthe logs are in {RUN}"
         run_lines(net, DEMO if options.demo else options.run)
     finally:
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            process.wait(timeout=10)
+        stop(processes)
         net.stop()
     return None
 
