@@ -22,8 +22,9 @@ demo: setup ## build a lab of nine hosts and watch it measure itself (about a mi
 	$(SUDO) $(BIN)/python examples/demo.py
 
 demo-mininet: setup ## the same on Mininet with Linux bridges
-	@dpkg -s mininet >/dev/null 2>&1 || $(SUDO) apt-get install -y -q mininet
-	$(SUDO) /usr/bin/python3 examples/mininet/mt.py --demo
+	@dpkg -s mininet bridge-utils >/dev/null 2>&1 || \
+		$(SUDO) apt-get install -y -q --no-install-recommends mininet bridge-utils
+	$(SUDO) unshare --net /usr/bin/python3 examples/mininet/mt.py --demo
 
 test: test-c test-fast test-kernel test-lab ## all tests; as root none is skipped
 

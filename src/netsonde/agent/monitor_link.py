@@ -62,6 +62,7 @@ class MonitorLink:
             except* (NetsondeError, OSError, TimeoutError) as group:
                 pause_s = FIRST_PAUSE_S if self._away is None else min(2 * pause_s, LAST_PAUSE_S)
                 self._lose(str(group.exceptions[0]) or "it does not answer")
+            _heed_cancellation()
             await asyncio.sleep(pause_s)
 
     async def apply(self) -> None:
@@ -151,6 +152,16 @@ class MonitorLink:
             if not turn.reply.done():
                 turn.reply.set_result(reply)
             self._current = None
+
+
+def _heed_cancellation() -> None:
+    """Cancel again what a TaskGroup forgot: one that fails while it is cancelled from outside.
+
+    Python before 3.13 raises the failure alone (gh-116720), and whoever catches it never stops.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _expect(reply: monitor.Reply, expected: type[R]) -> R:
