@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from netsonde.lab import namespace, state
+from netsonde.lab.errors import LabError
 
 STUBBORN = (
     "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
@@ -43,6 +44,14 @@ def test_a_record_of_another_start_time_is_not_this_process(tmp_path, record):
     path = tmp_path / "pid"
     path.write_text(record.format(pid=os.getpid()))
     assert state.recorded_process(path) is None
+
+
+def test_a_user_who_is_not_root_is_told_so(monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(LabError, match="needs root"):
+        state.require()
+    with pytest.raises(LabError, match="needs root"), state.exclusive():
+        pytest.fail("was let in")
 
 
 def test_ends_a_process_by_sigterm(sleeper):
