@@ -81,7 +81,8 @@ def test_up_is_quick_and_down_leaves_nothing(no_lab):
 def test_after_kill_9_halfway_the_next_command_cleans_up(no_lab, reached, then):
     before = remains()
     with subprocess.Popen([COMMAND, "up"], stdout=subprocess.DEVNULL) as building:
-        wait_until(Path(reached).exists)
+        wait_until(lambda: Path(reached).exists() or building.poll() is not None)
+        assert building.poll() is None, "it ended before it could be killed"
         building.kill()
     assert remains() != before
     if then == "up":
