@@ -7,7 +7,6 @@ the next test; `no_lab` gives the machine without one. It is always taken down a
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,17 +17,6 @@ from typing import Any
 import pytest
 
 COMMAND = Path(sys.executable).parent / "netsonde-lab"
-HERE = Path(__file__).parent
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test below this directory, and skip it for users who may not make namespaces."""
-    for item in items:
-        if HERE in item.path.parents:
-            item.add_marker(pytest.mark.lab)
-            if os.geteuid() != 0:
-                reason = "network namespaces need root (CAP_SYS_ADMIN and CAP_NET_ADMIN)"
-                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @dataclass

@@ -58,11 +58,10 @@ class MonitorLink:
         pause_s = FIRST_PAUSE_S
         while True:
             try:
-                await self._session()
+                await self._session_apart()
             except* (NetsondeError, OSError, TimeoutError) as group:
                 pause_s = FIRST_PAUSE_S if self._away is None else min(2 * pause_s, LAST_PAUSE_S)
                 self._lose(str(group.exceptions[0]) or "it does not answer")
-            _heed_cancellation()
             await asyncio.sleep(pause_s)
 
     async def apply(self) -> None:
@@ -99,6 +98,20 @@ class MonitorLink:
         for turn in turns:
             if not turn.reply.done():
                 turn.reply.set_exception(Unavailable(f"monitor away: {reason}"))
+
+    async def _session_apart(self) -> None:
+        """Run a session as a task of its own, so that this one's cancellation is not lost.
+
+        A TaskGroup that fails while it is cancelled from outside forgets the cancellation before
+        Python 3.13 (gh-116720); here nothing but this task can be cancelled from outside.
+        """
+        session = asyncio.create_task(self._session())
+        try:
+            await asyncio.wait([session])
+        finally:
+            session.cancel()
+            await asyncio.gather(session, return_exceptions=True)
+        session.result()
 
     async def _session(self) -> None:
         try:
@@ -152,16 +165,6 @@ class MonitorLink:
             if not turn.reply.done():
                 turn.reply.set_result(reply)
             self._current = None
-
-
-def _heed_cancellation() -> None:
-    """Cancel again what a TaskGroup forgot: one that fails while it is cancelled from outside.
-
-    Python before 3.13 raises the failure alone (gh-116720), and whoever catches it never stops.
-    """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
 
 
 def _expect(reply: monitor.Reply, expected: type[R]) -> R:
