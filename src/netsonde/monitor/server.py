@@ -88,6 +88,8 @@ class Server:
             await self._converse(reader, writer)
         except (asyncio.IncompleteReadError, ConnectionError, TimeoutError):
             pass  # the agent went away; it comes back by itself
+        except asyncio.CancelledError:
+            pass  # the monitor stops; streams before Python 3.12 would log it as a failure
         except ProtocolError as error:
             _log.warning("connection closed", reason=str(error))
         finally:
