@@ -5,9 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 SOURCES := $(shell find src core bpf native meson.build pyproject.toml -type f \
-	-not -path '*/__pycache__/*' -not -path '*/tests/*' 2>/dev/null)
+	-not -path '*/__pycache__/*' 2>/dev/null)
 PACKAGES := gcc make clang llvm clang-format bpftool libbpf-dev libc6-dev python3-dev python3-venv \
-	iperf3 iputils-ping netcat-openbsd
+	curl iperf3 iputils-ping netcat-openbsd
 C_FILES := core/*.h bpf/*.h bpf/*.c native/*.h native/*.c native/tests/*.h native/tests/*.c
 
 .PHONY: help setup demo demo-mininet test test-c test-fast test-kernel test-lab check format abi clean
@@ -29,8 +29,7 @@ demo-mininet: setup ## the same on Mininet with Linux bridges
 test: test-c test-fast test-kernel test-lab ## all tests; as root none is skipped
 
 test-c: $(VENV)/installed ## core/'s own tests, under ASan and UBSan
-	@[ -f build/c/build.ninja ] || PATH="$(CURDIR)/$(BIN):$$PATH" meson setup build/c >/dev/null
-	PATH="$(CURDIR)/$(BIN):$$PATH" meson test -C build/c --suite core --print-errorlogs
+	PATH="$(CURDIR)/$(BIN):$$PATH" meson test -C build/wheel --suite core --print-errorlogs
 
 test-fast: $(VENV)/installed ## no root, no network
 	$(BIN)/python -m pytest tests/unit tests/golden
