@@ -14,7 +14,8 @@ import pytest
 from packets import Flow, packet, traffic
 
 from netsonde.kernel import _abi
-from netsonde.kernel.datapath import SAMPLE_SHIFT, Datapath
+from netsonde.kernel.netfilter import NetfilterPath
+from netsonde.kernel.tables import SAMPLE_SHIFT
 from netsonde.model.errors import Busy
 from netsonde.sketch._core import FlowTable
 from netsonde.sketch.tick import Reader
@@ -35,12 +36,12 @@ def one_cpu() -> Iterator[int]:
 
 
 @pytest.fixture
-def path() -> Iterator[Datapath]:
-    with Datapath(hash_key=SECRET, lg_buckets=LG_BUCKETS) as loaded:
+def path() -> Iterator[NetfilterPath]:
+    with NetfilterPath(hash_key=SECRET, lg_buckets=LG_BUCKETS) as loaded:
         yield loaded
 
 
-def reader(path: Datapath) -> Reader:
+def reader(path: NetfilterPath) -> Reader:
     return Reader(path.hot, path.cold, path.slices, lg_buckets=LG_BUCKETS, cpus=path.cpus)
 
 
@@ -51,11 +52,11 @@ def slice_of(view: memoryview, dtype: np.dtype, cpu: int, direction: int, parity
 
 
 @pytest.mark.parametrize(("seed", "flows"), [(1, 20), (2, 100), (3, 3000)])
-def test_same_packets_same_bytes(path: Datapath, one_cpu: int, seed: int, flows: int) -> None:
+def test_same_packets_same_bytes(path: NetfilterPath, one_cpu: int, seed: int, flows: int) -> None:
     native = FlowTable(struct.pack("<8Q", *SECRET), LG_BUCKETS, SAMPLE_SHIFT)
     hot, cold, _ = native.buffers()
     for _, data in traffic(seed, packets=4000, flows=flows):
-        path.run(data)
+        path.run("ns_local_out", data)
         native.count(data, _abi.OUT)
     for view, own, dtype in ((path.hot, hot, _abi.HOT), (path.cold, cold, _abi.COLD)):
         kernel = slice_of(view, dtype, one_cpu, _abi.OUT, parity=1)
@@ -64,7 +65,7 @@ def test_same_packets_same_bytes(path: Datapath, one_cpu: int, seed: int, flows:
     assert flows < 200 or _spilled(path) > 0
 
 
-def _spilled(path: Datapath) -> int:
+def _spilled(path: NetfilterPath) -> int:
     return int(np.frombuffer(path.hot, _abi.HOT)["spill_packets"].sum())
 
 
@@ -75,14 +76,14 @@ def _spilled(path: Datapath) -> int:
         (b"\x60" + bytes(30), "truncated"),
     ],
 )
-def test_nonsense_is_a_named_drop(path: Datapath, data: bytes, cause: str) -> None:
-    path.run(data)
+def test_nonsense_is_a_named_drop(path: NetfilterPath, data: bytes, cause: str) -> None:
+    path.run("ns_local_out", data)
     side = reader(path).read(path.flip(), 0).sides[_abi.OUT]
     assert side.drops[cause] == 1
     assert side.packets == 0
 
 
-def test_flips_lose_and_double_nothing(path: Datapath) -> None:
+def test_flips_lose_and_double_nothing(path: NetfilterPath) -> None:
     sends = [packet(Flow("10.0.0.1", "10.0.0.2", 1000 + i, 53, 17), 100) for i in range(8)]
     sent = 0
     enough = threading.Event()
@@ -90,7 +91,7 @@ def test_flips_lose_and_double_nothing(path: Datapath) -> None:
     def send() -> None:
         nonlocal sent
         while not enough.is_set():
-            path.run(sends[sent % 8], repeat=101)
+            path.run("ns_local_out", sends[sent % 8], repeat=101)
             sent += 101
 
     source = reader(path)
@@ -105,7 +106,7 @@ def test_flips_lose_and_double_nothing(path: Datapath) -> None:
     assert sum(1 for tick in ticks if tick.sides[_abi.OUT].packets) > 50
 
 
-def test_a_second_monitor_is_refused_by_name(path: Datapath) -> None:
+def test_a_second_monitor_is_refused_by_name(path: NetfilterPath) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     failure: list[BaseException] = []
 
@@ -114,7 +115,7 @@ def test_a_second_monitor_is_refused_by_name(path: Datapath) -> None:
             assert libc.unshare(CLONE_NEWNET) == 0
             path.attach()
             with (
-                Datapath(hash_key=SECRET, lg_buckets=LG_BUCKETS) as second,
+                NetfilterPath(hash_key=SECRET, lg_buckets=LG_BUCKETS) as second,
                 pytest.raises(Busy, match="is a monitor running in this network namespace"),
             ):
                 second.attach()

@@ -31,13 +31,13 @@ SERVER_SOCKET = state.ROOT / "server.sock"
 SERVER_LOG = state.ROOT / "server.log"
 
 
-def command_line(host: Host, daemon: str) -> tuple[str, ...]:
-    """Give the command line of a daemon on a host."""
+def command_line(host: Host, daemon: str, hook: str) -> tuple[str, ...]:
+    """Give the command line of a daemon on a host; `hook` is where its monitor counts."""
     monitor_socket = str(_monitor_socket(host))
     if daemon == "monitor":
         return (
             *("netsonde-monitor", "--socket", monitor_socket),
-            *("--agent-user", USER, "--user", USER),
+            *("--agent-user", USER, "--user", USER, "--hook", hook),
         )
     return (
         *("netsonde-agent", "--listen", f"{host.address}:{HTTP_PORT}"),
@@ -74,11 +74,11 @@ def start_server() -> None:
         )
 
 
-def start(hosts: Iterable[Host], daemon: str, *, deadline_mono_s: float) -> None:
+def start(hosts: Iterable[Host], daemon: str, hook: str, *, deadline_mono_s: float) -> None:
     """Start one daemon on each host and wait until all of them accept; raises LabError."""
     started = list(hosts)
     for host in started:
-        _start_one(host, daemon, deadline_mono_s)
+        _start_one(host, daemon, hook, deadline_mono_s)
     for host in started:
         _await_ready(host, daemon, deadline_mono_s)
 
@@ -98,7 +98,7 @@ def join_overlay(topology: Topology) -> None:
             _post(topology.host(parent), message)
 
 
-def _start_one(host: Host, daemon: str, deadline_mono_s: float) -> None:
+def _start_one(host: Host, daemon: str, hook: str, deadline_mono_s: float) -> None:
     home = state.directory(host)
     home.mkdir(exist_ok=True)
     data = home / "state"
@@ -107,7 +107,7 @@ def _start_one(host: Host, daemon: str, deadline_mono_s: float) -> None:
     os.chown(data, user.pw_uid, user.pw_gid)
     launch = server.Launch(
         namespace=host.namespace,
-        argv=command_line(host, daemon),
+        argv=command_line(host, daemon, hook),
         title=f"netsonde-{daemon} {host.name}",
         log_path=str(state.log_path(host, daemon)),
         pid_path=str(state.pid_path(host, daemon)),

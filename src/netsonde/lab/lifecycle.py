@@ -14,11 +14,11 @@ from netsonde.lab.rate import Rate
 from netsonde.lab.topology import SWITCH_NAMESPACE, Topology
 
 
-def build(topology: Topology, rate: Rate | None, *, with_daemons: bool) -> None:
+def build(topology: Topology, rate: Rate | None, hook: str, *, with_daemons: bool) -> None:
     """Make a whole lab or none; raises LabError. Removes what an earlier one left behind."""
     remove()
     try:
-        _build(topology, rate, with_daemons=with_daemons)
+        _build(topology, rate, hook, with_daemons=with_daemons)
     except NetlinkError as error:
         remove()
         raise LabError(f"the kernel refuses a part of the network: {error}") from error
@@ -38,7 +38,7 @@ def remove() -> None:
     state.remove()
 
 
-def _build(topology: Topology, rate: Rate | None, *, with_daemons: bool) -> None:
+def _build(topology: Topology, rate: Rate | None, hook: str, *, with_daemons: bool) -> None:
     state.ROOT.mkdir(mode=0o755)
     network.create_switch_namespace()
     if with_daemons:
@@ -47,7 +47,7 @@ def _build(topology: Topology, rate: Rate | None, *, with_daemons: bool) -> None
     if with_daemons:
         deadline = daemons.deadline_mono_s(len(topology.monitored))
         for name in daemons.DAEMONS:
-            daemons.start(topology.monitored, name, deadline_mono_s=deadline)
+            daemons.start(topology.monitored, name, hook, deadline_mono_s=deadline)
         daemons.join_overlay(topology)
-    lab = state.Lab(depth=topology.depth, fanout=topology.fanout, rate=rate.text if rate else None)
-    lab.save()
+    shaped = rate.text if rate else None
+    state.Lab(depth=topology.depth, fanout=topology.fanout, rate=shaped, hook=hook).save()

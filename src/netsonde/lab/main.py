@@ -31,6 +31,7 @@ def up(
     depth: int = 2,
     fanout: int = 3,
     rate: str | None = None,
+    hook: str = "auto",
     daemons: bool = True,
 ) -> None:
     """Build the lab: a tree of bridges, fanout ** depth hosts, a monitor and an agent on each.
@@ -45,6 +46,8 @@ def up(
         Links below each bridge.
     rate
         Rate of each host's link in both directions, such as 100mbit; unshaped without it.
+    hook
+        Where the monitors count: auto, or a name that `netsonde monitor --hook` knows.
     daemons
         Start monitor and agent on every host but h1.
     """
@@ -61,7 +64,7 @@ def up(
             )
         if state.leftovers():
             print("removing what an earlier lab left behind", flush=True)
-        lifecycle.build(topology, link_rate, with_daemons=daemons)
+        lifecycle.build(topology, link_rate, hook, with_daemons=daemons)
     print(
         f"the lab is up: h1 to {topology.hosts[-1].name}, {time.monotonic() - started_mono_s:.1f} s"
     )
@@ -151,13 +154,13 @@ def restart(host: str, daemon: Literal["monitor", "agent"] | None = None) -> Non
         Only this one.
     """
     with state.exclusive():
-        topology = state.require().topology
-        found = topology.host(host)
-        if found not in topology.monitored:
+        lab = state.require()
+        found = lab.topology.host(host)
+        if found not in lab.topology.monitored:
             raise LabError(f"{host} is the manager and runs no daemons")
         for name in [daemon] if daemon else daemons.DAEMONS:
             daemons.stop(found, name)
-            daemons.start([found], name, deadline_mono_s=daemons.deadline_mono_s(1))
+            daemons.start([found], name, lab.hook, deadline_mono_s=daemons.deadline_mono_s(1))
 
 
 def main() -> None:

@@ -32,6 +32,8 @@ class Lab:
     fanout: int
     rate: str | None
     """Rate of every host's link in each direction; None is unshaped."""
+    hook: str
+    """Where the monitors count, as `netsonde monitor --hook` takes it."""
 
     @property
     def topology(self) -> Topology:

@@ -22,7 +22,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: its idle thr
 import msgspec
 import structlog
 
-from netsonde.kernel.datapath import HOOK, Datapath
+from netsonde.kernel.hooks import AUTO, Opened, open_path
 from netsonde.model.errors import BadField, NetsondeError
 from netsonde.monitor import privilege
 from netsonde.monitor.server import Server, bind
@@ -54,12 +54,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             ge=3, le=16, description="log2 of the buckets (8 flows each) per CPU and direction"
         ),
     ] = 11
+    hook: Annotated[
+        str,
+        msgspec.Meta(description="where to count: auto (the first that works), or a hook's name"),
+    ] = AUTO
     log_json: Annotated[bool, msgspec.Meta(description="write log lines as JSON")] = False
 
 
-async def serve(config: Settings, path: Datapath, listener: socket.socket) -> None:
+async def serve(config: Settings, opened: Opened, listener: socket.socket) -> None:
     """Count and answer until SIGTERM or SIGINT."""
-    log_line = structlog.get_logger()
+    log_line, path = structlog.get_logger(), opened.path
     tasks = Tasks()
     reader = Reader(path.hot, path.cold, path.slices, lg_buckets=path.lg_buckets, cpus=path.cpus)
     ticker = Ticker(path, reader, tasks.absorb)
@@ -69,12 +73,14 @@ async def serve(config: Settings, path: Datapath, listener: socket.socket) -> No
         ticker,
         allowed_uids=frozenset({0, agent_uid}),
         software=_SOFTWARE,
-        hook=HOOK,
+        hook=path.hook,
     )
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    log_line.info("monitor counts", hook=HOOK, cpus=path.cpus, socket=config.socket)
+    for name, reason in opened.refused.items():
+        log_line.warning("hook not used", hook=name, reason=reason)
+    log_line.info("monitor counts", hook=path.hook, cpus=path.cpus, socket=config.socket)
     async with asyncio.TaskGroup() as group:
         jobs = [group.create_task(ticker.run()), group.create_task(server.run(listener))]
         await stop.wait()
@@ -88,12 +94,12 @@ def start(config: Settings) -> None:
     agent_uid, _ = privilege.user_ids("agent_user", config.agent_user)
     uid, gid = privilege.user_ids("user", config.user)
     secret = [secrets.randbits(64) for _ in range(_HASH_WORDS)]
-    with Datapath(hash_key=secret, lg_buckets=config.lg_buckets) as path:
-        path.attach()
+    opened = open_path(config.hook, hash_key=secret, lg_buckets=config.lg_buckets)
+    with opened.path, opened.claim:
         listener = bind(Path(config.socket), agent_uid)
         if os.getuid() == 0:
             privilege.drop_to(uid, gid)
-        asyncio.run(serve(config, path, listener))
+        asyncio.run(serve(config, opened, listener))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

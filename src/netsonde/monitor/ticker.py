@@ -8,6 +8,7 @@ the task. Calls that wait together share one flip.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,9 +16,14 @@ from typing import Protocol
 
 from netsonde.sketch.tick import TICK_NS, Reader, Tick
 
+REFRESH_TICKS = 10
+
 
 class Flippable(Protocol):
-    """What the ticker needs of a data path."""
+    """What the ticker needs of a counting path."""
+
+    def refresh(self) -> None:
+        """Follow the host's addresses and devices."""
 
     def flip(self) -> int:
         """Close the current epoch and give its number; blocks until nobody writes it."""
@@ -37,8 +43,11 @@ class Ticker:
         self.since_tick = time.time_ns() // TICK_NS
 
     async def run(self) -> None:
-        """Close a tick at each boundary, until cancelled."""
-        while True:
+        """Close a tick at each boundary and follow the host once a second, until cancelled."""
+        loop = asyncio.get_running_loop()
+        for number in itertools.count():
+            if number % REFRESH_TICKS == 0:
+                await loop.run_in_executor(self._worker, self._path.refresh)
             now_wall_ns = time.time_ns()
             await asyncio.sleep((TICK_NS - now_wall_ns % TICK_NS) / 1e9)
             begun_mono_ns = time.monotonic_ns()

@@ -17,6 +17,9 @@ class Path:
         self.begun = threading.Semaphore(0)
         self.go = threading.Semaphore(0)
 
+    def refresh(self) -> None:
+        pass
+
     def flip(self) -> int:
         self.begun.release()
         assert self.go.acquire(timeout=10)

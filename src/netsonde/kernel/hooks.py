@@ -1,0 +1,78 @@
+"""Which hook counts: tried in order by attaching, never guessed from a version.
+
+Each hook that could not be used leaves its reason; the first that works is the path.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from netsonde.kernel.netfilter import NetfilterPath
+from netsonde.kernel.path import CountingPath
+from netsonde.model.errors import BadField, Busy, NetsondeError, UnsupportedByKernel
+
+AUTO = "auto"
+Opener = Callable[[Sequence[int], int], CountingPath]
+
+HOOKS: dict[str, Opener] = {
+    "netfilter": lambda key, lg: NetfilterPath(hash_key=key, lg_buckets=lg),
+}
+"""Name -> how to load it, best first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A path that counts, and why those tried before it do not."""
+
+    path: CountingPath
+    refused: dict[str, str]
+    """Hook -> reason, in the order they were tried."""
+    claim: socket.socket
+    """Held as long as the path: one monitor counts in a network namespace."""
+
+
+def open_path(choice: str, *, hash_key: Sequence[int], lg_buckets: int) -> Opened:
+    """Load and attach the chosen hook, or with `auto` the first that this host supports.
+
+    Raises BadField for an unknown name, Busy when another monitor counts in this network
+    namespace, and UnsupportedByKernel with every reason when nothing works.
+    """
+    if choice != AUTO and choice not in HOOKS:
+        raise BadField("hook", choice, ", ".join([AUTO, *HOOKS]))
+    claim = _claim_namespace()
+    refused: dict[str, str] = {}
+    for name in HOOKS if choice == AUTO else [choice]:
+        try:
+            path = HOOKS[name](hash_key, lg_buckets)
+            try:
+                path.attach()
+            except BaseException:
+                path.close()
+                raise
+        except (NetsondeError, OSError) as error:
+            refused[name] = str(error)
+        else:
+            return Opened(path, refused, claim)
+    claim.close()
+    reasons = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
+    raise UnsupportedByKernel(f"no hook can count here: {reasons}")
+
+
+def _claim_namespace() -> socket.socket:
+    """Bind a name that a network namespace holds once, and that dies with its process.
+
+    Abstract unix sockets belong to a network namespace (unix(7)), so this needs no file and leaves
+    nothing behind after `kill -9`.
+    """
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        claim.bind("\0netsonde-monitor")
+    except OSError as error:
+        claim.close()
+        if error.errno == errno.EADDRINUSE:
+            raise Busy("another netsonde monitor counts in this network namespace") from None
+        raise
+    return claim

@@ -1,0 +1,49 @@
+"""What every way of counting packets has in common, whatever hook it uses."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Protocol, Self
+
+
+class CountingPath(Protocol):
+    """A flow table that packets of one network namespace are counted into.
+
+    `hot`, `cold` and `slices` are views of it as `core/abi.h` lays it out. A context manager that
+    detaches at its end; nothing outlives the process.
+    """
+
+    hook: str
+    """Name of the hook, as `--hook` takes it and answers show it."""
+    hot: memoryview
+    cold: memoryview
+    slices: memoryview
+    cpus: int
+    """Slices per direction and parity."""
+    lg_buckets: int
+
+    def attach(self) -> None:
+        """Begin to count in the current network namespace, on all its hooks or none.
+
+        Raises UnsupportedByKernel with the reason, or Busy when somebody else holds the hook.
+        """
+
+    def refresh(self) -> None:
+        """Follow the host: its addresses and devices may have changed. Cheap, once a second."""
+
+    def flip(self) -> int:
+        """Close the current epoch and give its number; nobody writes it when this returns."""
+
+    def close(self) -> None:
+        """Detach and free everything; the views must not be used any more."""
+
+    def __enter__(self) -> Self:
+        """Give the path itself."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the path."""
