@@ -108,12 +108,8 @@ static __always_inline void ns_observe(const struct ns_view *view, const struct 
 	parsed = ns_parse(view, carrier, &packet);
 	if (parsed == NS_PARSED)
 		ns_count(slice, slice_index, epoch, &packet);
-	else if (parsed == NS_PARSED_TRUNCATED)
-		ns_atomic_add64(&slice->drops[NS_DROP_TRUNCATED], 1);
-	else if (parsed == NS_PARSED_NOT_IP)
-		ns_atomic_add64(&slice->drops[NS_DROP_NOT_IP], 1);
 	else
-		ns_atomic_add64(&slice->drops[NS_DROP_BAD_HEADER], 1);
+		ns_atomic_add64(&slice->drops[ns_drop_cause(parsed)], 1);
 }
 
 #endif

@@ -55,7 +55,26 @@ enum ns_parsed {
 	NS_PARSED_NOT_IP = 1,
 	NS_PARSED_TRUNCATED = 2,
 	NS_PARSED_BAD_HEADER = 3,
+	NS_PARSED_TOO_NESTED = 4,
+	NS_PARSED_UNKNOWN_LINK = 5,
 };
+
+/* The counter of a packet that belongs to no flow. */
+NS_INLINE enum ns_drop ns_drop_cause(enum ns_parsed parsed)
+{
+	switch (parsed) {
+	case NS_PARSED_NOT_IP:
+		return NS_DROP_NOT_IP;
+	case NS_PARSED_TRUNCATED:
+		return NS_DROP_TRUNCATED;
+	case NS_PARSED_TOO_NESTED:
+		return NS_DROP_TOO_NESTED;
+	case NS_PARSED_UNKNOWN_LINK:
+		return NS_DROP_UNKNOWN_LINK;
+	default:
+		return NS_DROP_BAD_HEADER;
+	}
+}
 
 /* Where a packet's IP header starts and what the carrier knows about it. */
 struct ns_carrier {
@@ -104,7 +123,7 @@ NS_INLINE enum ns_parsed ns_parse_ipv4(const ns_u8 *header, const struct ns_carr
 	ns_u32 header_bytes = (header[0] & 15u) * 4;
 	ns_u32 total = ns_read_be16(header + 2);
 
-	if (header_bytes < NS_IPV4_BYTES)
+	if (header_bytes < NS_IPV4_BYTES || (total && total < header_bytes))
 		return NS_PARSED_BAD_HEADER;
 	/* 0: IPv4 BIG TCP (kernel commit b1a78b9b9886) and captures taken before segmentation. */
 	ip->bytes = total ? total : carrier->l3_bytes;

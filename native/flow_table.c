@@ -90,8 +90,7 @@ static void count(struct flow_table *self, const struct ns_view *view,
 
 	parsed = ns_parse(view, carrier, &packet);
 	if (parsed != NS_PARSED) {
-		slice->drops[parsed == NS_PARSED_TRUNCATED ? NS_DROP_TRUNCATED
-							   : NS_DROP_BAD_HEADER]++;
+		slice->drops[ns_drop_cause(parsed)]++;
 		return;
 	}
 	fingerprint = ns_fingerprint(self->config.hash_key, &packet.key);
@@ -116,7 +115,7 @@ static void count_frame(struct flow_table *self, const ns_u8 *frame, ns_u32 capt
 			carrier.l3_bytes = on_wire - carrier.l3_offset;
 		count(self, &view, &carrier);
 	} else {
-		slice->drops[found == NS_PARSED_NOT_IP ? NS_DROP_NOT_IP : NS_DROP_TRUNCATED]++;
+		slice->drops[ns_drop_cause(found)]++;
 	}
 }
 

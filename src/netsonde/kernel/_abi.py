@@ -5,10 +5,12 @@ import numpy as np
 ABI_VERSION = 1
 DIRECTIONS = 2
 DROP_BAD_HEADER = 2
-DROP_CAUSES = 4
+DROP_CAUSES = 6
 DROP_NOT_IP = 0
 DROP_NO_BUCKET = 3
+DROP_TOO_NESTED = 4
 DROP_TRUNCATED = 1
+DROP_UNKNOWN_LINK = 5
 HASH_WORDS = 8
 IN = 0
 KEY_HAS_PORTS = 1
@@ -69,9 +71,9 @@ HOT = np.dtype(
 )
 SLICE = np.dtype(
     {
-        "names": ["busy", "contended_packets", "contended_bytes", "inserts", "drops"],
-        "formats": ["<u8", "<u8", "<u8", "<u8", ("<u8", (4,))],
-        "offsets": [0, 8, 16, 24, 32],
-        "itemsize": 64,
+        "names": ["busy", "contended_packets", "contended_bytes", "inserts", "drops", "reserved"],
+        "formats": ["<u8", "<u8", "<u8", "<u8", ("<u8", (6,)), ("<u8", (6,))],
+        "offsets": [0, 8, 16, 24, 32, 80],
+        "itemsize": 128,
     }
 )

@@ -22,6 +22,8 @@ DROP_CAUSES = {
     "truncated": _abi.DROP_TRUNCATED,
     "bad_header": _abi.DROP_BAD_HEADER,
     "no_bucket": _abi.DROP_NO_BUCKET,
+    "too_nested": _abi.DROP_TOO_NESTED,
+    "unknown_link": _abi.DROP_UNKNOWN_LINK,
 }
 """Why a packet that was seen is in no flow; names as shown to users."""
 
