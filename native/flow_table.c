@@ -1,37 +1,23 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * FlowTable: the Certified Flow Table of one pretended CPU in this process's memory, and the walk
- * over a classic pcap file that feeds it. Fold it with the module's fold().
+ * FlowTable: a flow table in memory for Python, and the walk over a classic pcap file that feeds
+ * it. Fold it with the module's fold().
  */
 #include "core_module.h"
 
-#include "flowtable.h"
 #include "link.h"
+#include "memory_table.h"
 
-enum { PCAP_RECORD_BYTES = 16, MAX_CAPTURED_BYTES = 1 << 18, SLICES = NS_DIRECTIONS * NS_PARITIES };
+enum { PCAP_RECORD_BYTES = 16, MAX_CAPTURED_BYTES = 1 << 18 };
 
 struct flow_table {
-	PyObject_HEAD struct ns_config config;
-	ns_u32 epoch;
-	struct ns_slice *slices;
-	struct ns_hot *hot;
-	struct ns_cold *cold;
+	PyObject_HEAD struct ns_memory_table table;
 };
 
 static const char type_doc[] =
 	"FlowTable(secret, lg_buckets, sample_shift, /)\n--\n\n"
 	"A flow table in memory: one CPU, two directions, two parities.\n\n"
 	"secret: 64 bytes, the hash key. lg_buckets: 3 to 16. sample_shift: 1 to 32.";
-
-static int allocate(struct flow_table *self)
-{
-	size_t buckets = (size_t)SLICES << self->config.lg_buckets;
-
-	self->slices = calloc(SLICES, sizeof(*self->slices));
-	self->hot = calloc(buckets, sizeof(*self->hot));
-	self->cold = calloc(buckets, sizeof(*self->cold));
-	return self->slices && self->hot && self->cold ? 0 : -1;
-}
 
 static PyObject *flow_table_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
 {
@@ -47,75 +33,44 @@ static PyObject *flow_table_new(PyTypeObject *type, PyObject *arguments, PyObjec
 	if (!PyArg_ParseTuple(arguments, "y#II", &secret, &secret_bytes, &lg_buckets,
 			      &sample_shift))
 		return NULL;
-	if (secret_bytes != NS_HASH_WORDS * 8 || lg_buckets < 3 || lg_buckets > 16 ||
-	    sample_shift < 1 || sample_shift > 32) {
-		PyErr_SetString(PyExc_ValueError, "FlowTable: secret is 64 bytes, lg_buckets 3 to "
-						  "16, sample_shift 1 to 32");
-		return NULL;
-	}
 	self = (struct flow_table *)type->tp_alloc(type, 0);
-	if (!self)
-		return NULL;
-	memcpy(self->config.hash_key, secret, sizeof(self->config.hash_key));
-	self->config.lg_buckets = lg_buckets;
-	self->config.sample_shift = sample_shift;
-	self->epoch = 1;
-	if (allocate(self)) {
-		Py_DECREF(self);
-		return PyErr_NoMemory();
-	}
+	if (self &&
+	    ns_memory_table_open(&self->table, secret, secret_bytes, lg_buckets, sample_shift))
+		Py_CLEAR(self);
 	return (PyObject *)self;
 }
 
 static void flow_table_dealloc(PyObject *object)
 {
-	struct flow_table *self = (struct flow_table *)object;
-
-	free(self->slices);
-	free(self->hot);
-	free(self->cold);
+	ns_memory_table_close(&((struct flow_table *)object)->table);
 	Py_TYPE(object)->tp_free(object);
 }
 
-static void count(struct flow_table *self, const struct ns_view *view,
+static void count(struct ns_memory_table *table, const struct ns_view *view,
 		  const struct ns_carrier *carrier)
 {
-	ns_u32 at = ns_slice_index(0, carrier->direction, self->epoch);
-	struct ns_slice *slice = &self->slices[at];
-	enum ns_parsed parsed;
 	struct ns_packet packet;
-	ns_u64 fingerprint;
-	ns_u32 bucket;
-	int alone;
+	enum ns_parsed parsed = ns_parse(view, carrier, &packet);
 
-	parsed = ns_parse(view, carrier, &packet);
-	if (parsed != NS_PARSED) {
-		slice->drops[ns_drop_cause(parsed)]++;
-		return;
-	}
-	fingerprint = ns_fingerprint(self->config.hash_key, &packet.key);
-	bucket = (at << self->config.lg_buckets) + ns_bucket_index(fingerprint, &self->config);
-	alone = ns_slice_enter(slice);
-	if (!ns_hot_hit(&self->hot[bucket], self->epoch, fingerprint, &packet, alone) &&
-	    !ns_insert(slice, &self->hot[bucket], &self->cold[bucket], fingerprint, &packet))
-		ns_slice_contended(slice, &packet);
-	ns_slice_leave(slice);
+	if (parsed == NS_PARSED)
+		ns_memory_table_add(table, &packet);
+	else
+		ns_memory_table_drop(table, carrier->direction, ns_drop_cause(parsed), 1);
 }
 
-static void count_frame(struct flow_table *self, const ns_u8 *frame, ns_u32 captured,
+static void count_frame(struct ns_memory_table *table, const ns_u8 *frame, ns_u32 captured,
 			ns_u32 on_wire)
 {
 	struct ns_view view = {.start = frame, .bytes = captured};
 	struct ns_carrier carrier = {.direction = NS_IN};
-	struct ns_slice *slice = &self->slices[ns_slice_index(0, NS_IN, self->epoch)];
 	enum ns_parsed found = ns_parse_ethernet(&view, &carrier.l3_offset);
 
 	if (found == NS_PARSED) {
 		if (on_wire > carrier.l3_offset)
 			carrier.l3_bytes = on_wire - carrier.l3_offset;
-		count(self, &view, &carrier);
+		count(table, &view, &carrier);
 	} else {
-		slice->drops[ns_drop_cause(found)]++;
+		ns_memory_table_drop(table, NS_IN, ns_drop_cause(found), 1);
 	}
 }
 
@@ -140,7 +95,7 @@ static PyObject *flow_table_count(PyObject *object, PyObject *arguments)
 	}
 	view.start = packet.buf;
 	view.bytes = carrier.l3_bytes = (ns_u32)packet.len;
-	count(self, &view, &carrier);
+	count(&self->table, &view, &carrier);
 	PyBuffer_Release(&packet);
 	Py_RETURN_NONE;
 }
@@ -163,7 +118,7 @@ struct walk {
 	const char *stopped;
 };
 
-static void walk_tick(struct flow_table *self, struct walk *walk)
+static void walk_tick(struct ns_memory_table *table, struct walk *walk)
 {
 	walk->stopped = "end";
 	while (walk->offset < walk->bytes) {
@@ -187,7 +142,7 @@ static void walk_tick(struct flow_table *self, struct walk *walk)
 		walk->stopped = "tick";
 		if (walk->next_ns >= walk->until_ns)
 			return;
-		count_frame(self, record + PCAP_RECORD_BYTES, captured, on_wire);
+		count_frame(table, record + PCAP_RECORD_BYTES, captured, on_wire);
 		walk->offset += PCAP_RECORD_BYTES + captured;
 		walk->packets++;
 		walk->stopped = "end";
@@ -220,7 +175,7 @@ static PyObject *flow_table_feed(PyObject *object, PyObject *arguments)
 	walk.bytes = (size_t)file.len;
 	walk.offset = (size_t)offset;
 	walk.until_ns = until_ns;
-	Py_BEGIN_ALLOW_THREADS walk_tick(self, &walk);
+	Py_BEGIN_ALLOW_THREADS walk_tick(&self->table, &walk);
 	Py_END_ALLOW_THREADS PyBuffer_Release(&file);
 	return Py_BuildValue("nKKs", (Py_ssize_t)walk.offset, (unsigned long long)walk.packets,
 			     (unsigned long long)walk.next_ns, walk.stopped);
@@ -230,9 +185,7 @@ static const char flip_doc[] = "flip()\n--\n\nMove on to the next epoch; gives t
 
 static PyObject *flow_table_flip(PyObject *object, PyObject *Py_UNUSED(none))
 {
-	struct flow_table *self = (struct flow_table *)object;
-
-	return PyLong_FromUnsignedLong(self->epoch++);
+	return PyLong_FromUnsignedLong(ns_memory_table_flip(&((struct flow_table *)object)->table));
 }
 
 static const char buffers_doc[] =
@@ -241,17 +194,7 @@ static const char buffers_doc[] =
 
 static PyObject *flow_table_buffers(PyObject *object, PyObject *Py_UNUSED(none))
 {
-	struct flow_table *self = (struct flow_table *)object;
-	size_t buckets = (size_t)SLICES << self->config.lg_buckets;
-
-	return Py_BuildValue(
-		"NNN",
-		PyMemoryView_FromMemory((char *)self->hot,
-					(Py_ssize_t)(buckets * sizeof(*self->hot)), PyBUF_READ),
-		PyMemoryView_FromMemory((char *)self->cold,
-					(Py_ssize_t)(buckets * sizeof(*self->cold)), PyBUF_READ),
-		PyMemoryView_FromMemory((char *)self->slices,
-					(Py_ssize_t)(SLICES * sizeof(*self->slices)), PyBUF_READ));
+	return ns_memory_table_buffers(&((struct flow_table *)object)->table);
 }
 
 static PyMethodDef methods[] = {
