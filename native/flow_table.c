@@ -192,15 +192,7 @@ static const char flip_doc[] = "flip()\n--\n\nMove on to the next epoch; gives t
 
 static PyObject *flow_table_flip(PyObject *object, PyObject *Py_UNUSED(none))
 {
-<<<<<<< HEAD
 	return PyLong_FromUnsignedLong(ns_memory_table_flip(&((struct flow_table *)object)->table));
-=======
-	struct flow_table *self = (struct flow_table *)object;
-	ns_u32 closed = self->epoch;
-
-	self->epoch = ns_next_epoch(closed);
-	return PyLong_FromUnsignedLong(closed);
->>>>>>> 7de72f3 (core: hold kernel, native build and a plain-Python model to the same bytes)
 }
 
 static const char buffers_doc[] =
