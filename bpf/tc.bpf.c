@@ -68,6 +68,39 @@ static __always_inline int ns_is_mine(const struct ns_view *view, const struct n
 	return bpf_map_lookup_elem(&ns_local, address) != (void *)0;
 }
 
+/*
+ * Find the IP header behind tags, labels or PPPoE: its offset, or -enum ns_parsed. A global
+ * function is verified once, on its own; inlined, each of its ways out would be verified together
+ * with all of parsing, over a million instructions.
+ */
+__attribute__((noinline)) int ns_find_tagged(struct __sk_buff *skb)
+{
+	struct ns_view view = {.skb = skb};
+	ns_u32 l3_offset = 0;
+	enum ns_parsed found = ns_parse_ethernet(&view, &l3_offset);
+
+	return found == NS_PARSED ? (int)l3_offset : -(int)found;
+}
+
+static __always_inline enum ns_parsed
+ns_find_in_frame(struct __sk_buff *skb, const struct ns_view *view, ns_u32 *l3_offset)
+{
+	ns_u8 scratch[2];
+	const ns_u8 *type = ns_view_at(view, NS_ETHERNET_BYTES - 2, scratch, 2);
+	int offset;
+
+	if (!type)
+		return NS_PARSED_TRUNCATED;
+	*l3_offset = NS_ETHERNET_BYTES;
+	if (ns_read_be16(type) == NS_ETHERTYPE_IPV4 || ns_read_be16(type) == NS_ETHERTYPE_IPV6)
+		return NS_PARSED;
+	offset = ns_find_tagged(skb);
+	if (offset <= 0)
+		return (enum ns_parsed) - offset;
+	*l3_offset = (ns_u32)offset;
+	return NS_PARSED;
+}
+
 static __always_inline int ns_observe_frame(struct __sk_buff *skb, ns_u32 direction, int ethernet)
 {
 	/* All context fields at once: clang 14 else computes addresses the verifier refuses. */
@@ -84,7 +117,7 @@ static __always_inline int ns_observe_frame(struct __sk_buff *skb, ns_u32 direct
 	enum ns_parsed found = NS_PARSED;
 
 	if (ethernet)
-		found = ns_parse_ethernet(&view, &carrier.l3_offset);
+		found = ns_find_in_frame(skb, &view, &carrier.l3_offset);
 	carrier.l3_bytes = bytes - carrier.l3_offset;
 	ns_observe(&view, &carrier, found);
 	return TC_ACT_UNSPEC;

@@ -7,7 +7,7 @@ import os
 import signal
 
 import pytest
-from manager import ask, assert_transfer_is_exact, example, printed, sketch, until
+from asking import ask, assert_transfer_is_exact, example, printed, sketch, until
 
 HOOKS = ["netfilter", "tcx", "clsact"]
 TRANSFER_BYTES = 200_000_000

@@ -8,7 +8,7 @@ import signal
 import time
 
 import pytest
-from manager import (
+from asking import (
     PATIENCE_S,
     ROOT,
     ask,

@@ -38,7 +38,7 @@ class _DevicePath(BpfTables):
     def attach(self) -> None:
         """Attach to every counted device of the current network namespace, or to none."""
         try:
-            self._follow_addresses()
+            self.follow_addresses()
             for device in sorted(counted_devices()):
                 self._attach_device(device)
         except OSError as error:
@@ -47,7 +47,7 @@ class _DevicePath(BpfTables):
 
     def refresh(self) -> None:
         """Follow the host's addresses, and attach to devices that came."""
-        self._follow_addresses()
+        self.follow_addresses()
         devices = counted_devices()
         for device in sorted(devices - self._devices):
             # It may be gone again already; then there is nothing to count.
@@ -55,6 +55,15 @@ class _DevicePath(BpfTables):
                 self._attach_device(device)
         for device in self._devices - devices:
             self._forget_device(device)
+
+    def follow_addresses(self) -> None:
+        """Make the programs' set of local addresses the host's; raises OSError."""
+        wanted, local = local_addresses(), self._object.map_fd("ns_local")
+        for address in wanted - self._addresses:
+            syscall.update_map(local, address, b"\1")
+        for address in self._addresses - wanted:
+            syscall.delete_from_map(local, address)
+        self._addresses = wanted
 
     def _attach_device(self, device: Device) -> None:
         suffix = "" if device.ethernet else "_ip"
@@ -66,14 +75,6 @@ class _DevicePath(BpfTables):
 
     def _forget_device(self, device: Device) -> None:
         self._devices -= {device}
-
-    def _follow_addresses(self) -> None:
-        wanted, local = local_addresses(), self._object.map_fd("ns_local")
-        for address in wanted - self._addresses:
-            syscall.update_map(local, address, b"\1")
-        for address in self._addresses - wanted:
-            syscall.delete_from_map(local, address)
-        self._addresses = wanted
 
 
 class TcxPath(_DevicePath):
