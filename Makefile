@@ -8,9 +8,15 @@ SOURCES := $(shell find src core bpf native meson.build pyproject.toml -type f \
 	-not -path '*/__pycache__/*' 2>/dev/null)
 PACKAGES := gcc make clang llvm clang-format bpftool libbpf-dev libc6-dev python3-dev python3-venv \
 	curl iperf3 iputils-ping netcat-openbsd
-C_FILES := core/*.h bpf/*.h bpf/*.c native/*.h native/*.c native/tests/*.h native/tests/*.c
+# What `make bench` compares with, from Debian; the Python part is the extra `bench`.
+BENCH_PACKAGES := iproute2 iptables libnetfilter-queue-dev libnfnetlink-dev nfdump pmacct softflowd
+# A world of its own: its network, its /run and its processes end with it.
+BENCH := $(SUDO) env NETSONDE_TRACES="$$NETSONDE_TRACES" unshare --mount --net --pid --fork --mount-proc \
+	sh -c 'mount -t tmpfs tmpfs /run && exec "$$0" "$$@"' $(BIN)/python -m benchmarks.data_path
+C_FILES := core/*.h bpf/*.h bpf/*.c native/*.h native/*.c native/tests/*.h native/tests/*.c \
+	benchmarks/*/*.h benchmarks/*/*.c
 
-.PHONY: help setup demo demo-mininet test test-c test-fast test-kernel test-lab check format abi clean
+.PHONY: help setup demo demo-mininet test test-c test-fast test-kernel test-lab bench bench-smoke check format abi clean
 .DEFAULT_GOAL := help
 
 help: ## print this help
@@ -40,6 +46,12 @@ test-kernel: $(VENV)/installed ## the programs in the kernel
 test-lab: $(VENV)/installed ## namespaces and real traffic
 	$(SUDO) $(BIN)/python -m pytest tests/lab
 
+bench: $(VENV)/bench ## measure against what netsonde replaces; writes docs/reference/benchmarks.md
+	$(BENCH)
+
+bench-smoke: $(VENV)/bench ## the same with tiny sizes, in seconds, writing nothing
+	$(BENCH) --smoke
+
 check: $(VENV)/installed ## linters, types, import contracts, generated files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -60,13 +72,17 @@ abi: $(VENV)/installed ## generate the Python side of core/abi.h
 clean: ## remove what was built and installed here
 	rm -rf $(VENV) build
 
-# Debian packages first: only what is missing, so that a second run asks nobody for anything.
-$(VENV)/packages:
-	@missing=$$(for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
+# Only what is missing, so that a second run asks nobody for anything.
+define install-debian
+	@missing=$$(for p in $(1); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
 	if [ -n "$$missing" ]; then \
 		echo "installing Debian packages:" $$missing; \
 		$(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends $$missing; \
 	fi
+endef
+
+$(VENV)/packages:
+	$(call install-debian,$(PACKAGES))
 	@mkdir -p $(VENV) && touch $@
 
 $(BIN)/meson: $(VENV)/packages pyproject.toml
@@ -77,4 +93,10 @@ $(BIN)/meson: $(VENV)/packages pyproject.toml
 $(VENV)/installed: $(BIN)/meson $(SOURCES)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pip install -q --disable-pip-version-check \
 		--no-build-isolation -Cbuild-dir=build/wheel '.[dev]'
+	@touch $@
+
+$(VENV)/bench: $(VENV)/installed
+	$(call install-debian,$(BENCH_PACKAGES))
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pip install -q --disable-pip-version-check \
+		--no-build-isolation -Cbuild-dir=build/wheel '.[bench]'
 	@touch $@

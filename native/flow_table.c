@@ -15,14 +15,13 @@ struct flow_table {
 };
 
 static const char type_doc[] =
-	"FlowTable(secret, lg_buckets, sample_shift, epoch=1, /)\n--\n\n"
+	"FlowTable(secret, lg_buckets, sample_shift, /)\n--\n\n"
 	"A flow table in memory: one CPU, two directions, two parities.\n\n"
-	"secret: 64 bytes, the hash key. lg_buckets: 3 to 16. sample_shift: 1 to 32.\n"
-	"epoch: the first one, 1 to 2^32 - 1.";
+	"secret: 64 bytes, the hash key. lg_buckets: 3 to 16. sample_shift: 1 to 32.";
 
 static PyObject *flow_table_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
 {
-	unsigned int lg_buckets, sample_shift, epoch = 1;
+	unsigned int lg_buckets, sample_shift;
 	struct flow_table *self;
 	Py_ssize_t secret_bytes;
 	const char *secret;
@@ -31,19 +30,13 @@ static PyObject *flow_table_new(PyTypeObject *type, PyObject *arguments, PyObjec
 		PyErr_SetString(PyExc_TypeError, "FlowTable takes no keywords");
 		return NULL;
 	}
-	if (!PyArg_ParseTuple(arguments, "y#II|I", &secret, &secret_bytes, &lg_buckets,
-			      &sample_shift, &epoch))
+	if (!PyArg_ParseTuple(arguments, "y#II", &secret, &secret_bytes, &lg_buckets,
+			      &sample_shift))
 		return NULL;
-	if (!epoch) {
-		PyErr_SetString(PyExc_ValueError, "FlowTable: epoch is 1 or more");
-		return NULL;
-	}
 	self = (struct flow_table *)type->tp_alloc(type, 0);
 	if (self &&
 	    ns_memory_table_open(&self->table, secret, secret_bytes, lg_buckets, sample_shift))
 		Py_CLEAR(self);
-	if (self)
-		self->table.epoch = epoch;
 	return (PyObject *)self;
 }
 

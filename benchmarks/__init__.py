@@ -1,0 +1,1 @@
+"""Promises about speed, harm and accuracy, measured side by side. See README.md."""
