@@ -11,9 +11,13 @@ import struct
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _SYS_BPF = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361}
 _MAP_UPDATE_ELEM = 2
+_MAP_DELETE_ELEM = 3
 _PROG_TEST_RUN = 10
 _LINK_CREATE = 28
 _ATTACH_NETFILTER = 45
+BPF_TCX_INGRESS, BPF_TCX_EGRESS = 46, 47
+BPF_F_BEFORE, BPF_F_AFTER = 1 << 3, 1 << 4
+"""Without a program to be relative to: first, last."""
 _ATTR_BYTES = 128
 
 
@@ -43,6 +47,26 @@ def netfilter_link(program_fd: int, *, family: int, hook: int, priority: int) ->
         "<IIIIIIiI", program_fd, 0, _ATTACH_NETFILTER, 0, family, hook, priority, 0
     )
     return int(struct.unpack_from("<i", _bpf(_LINK_CREATE, attributes))[0])
+
+
+def tcx_link(program_fd: int, device: int, attach_type: int, place: int) -> int:
+    """Attach a program to a device's ingress or egress; gives the link's file descriptor.
+
+    Raises OSError: EINVAL where the kernel knows no TCX.
+    """
+    attributes = struct.pack("<IIIIIIQ", program_fd, device, attach_type, place, 0, 0, 0)
+    return int(struct.unpack_from("<i", _bpf(_LINK_CREATE, attributes))[0])
+
+
+def close_link(link_fd: int) -> None:
+    """Detach what a link holds."""
+    os.close(link_fd)
+
+
+def delete_from_map(map_fd: int, key: bytes) -> None:
+    """Remove one element of a map; raises OSError."""
+    buffer = ctypes.create_string_buffer(key, len(key))
+    _bpf(_MAP_DELETE_ELEM, struct.pack("<IIQQQ", map_fd, 0, ctypes.addressof(buffer), 0, 0))
 
 
 def update_map(map_fd: int, key: bytes, value: bytes) -> None:
