@@ -95,3 +95,20 @@ def test_a_killed_monitor_is_replaced_on_every_hook(hooked):
     assert reply.value == 3
     log = hooked.exec("h3", "cat", "/run/netsonde-lab/h3/monitor.log").stdout
     assert ("dead monitor" in log) == (hooked.hook == "clsact")
+
+
+def test_the_doctor_sees_the_monitor(hooked):
+    report = json.loads(hooked.exec("h3", "netsonde-doctor", "--json").stdout)
+    assert report["monitor_counts_here"]
+    assert all(verdict["works"] for verdict in report["hooks"]), report["hooks"]
+    places = {one["where"] for one in report["attached"] if one["ours"]}
+    assert (
+        places
+        >= {
+            "netfilter": {"netfilter LOCAL_IN IPv4", "netfilter LOCAL_OUT IPv6"},
+            "tcx": {"tcx eth0 ingress", "tcx lo egress"},
+            "clsact": {"clsact eth0 ingress", "clsact lo egress"},
+        }[hooked.hook]
+    )
+    text = hooked.exec("h3", "netsonde", "doctor").stdout
+    assert "a monitor counts here" in text

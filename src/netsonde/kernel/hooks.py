@@ -67,6 +67,15 @@ def open_path(choice: str, *, hash_key: Sequence[int], lg_buckets: int) -> Opene
     raise UnsupportedByKernel(f"no hook can count here: {reasons}")
 
 
+def namespace_is_claimed() -> bool:
+    """Tell whether a monitor counts in this network namespace."""
+    try:
+        _claim_namespace().close()
+    except Busy:
+        return True
+    return False
+
+
 def _remove_stale_filters() -> int:
     """Remove what a killed monitor left on devices; none is alive once we hold the claim."""
     try:
