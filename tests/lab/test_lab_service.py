@@ -142,3 +142,11 @@ def test_bandwidth_of_a_shaped_link(no_lab):
     reply = ask("10.0.0.5", type="query bw", src="10.0.0.5", dst="10.0.0.6")
     shaped_mbytes_per_s = 100 / 8 * 1448 / 1514
     assert abs(reply.value / shaped_mbytes_per_s - 1) < 0.1, reply
+
+
+def test_a_host_tells_how_it_is(lab):
+    host = json.loads(lab.exec("h1", "curl", "-s", "http://10.0.0.5:8000/v1/host").stdout)
+    assert host["hook"] == "netfilter"
+    assert host["tick_ms"] == 100
+    assert set(host["drops"]) >= {"not_ip", "truncated", "bad_header"}
+    assert host["packets"] > 0

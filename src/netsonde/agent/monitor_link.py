@@ -76,6 +76,10 @@ class MonitorLink:
         """
         return await self._call(monitor.Ask(question=question), monitor.Answer)
 
+    async def status(self) -> monitor.Status:
+        """Ask how the monitor itself is; raises as `ask` does."""
+        return await self._call(monitor.AskStatus(), monitor.Status)
+
     async def _call(self, request: monitor.Request, expected: type[R]) -> R:
         if self._away is not None:
             raise Unavailable(f"monitor away: {self._away}")

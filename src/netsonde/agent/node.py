@@ -25,6 +25,7 @@ from netsonde.overlay.gather import Ask, Gather, Gathered, Lost, Replied, next_b
 from netsonde.overlay.tasks import Book, check_question
 from netsonde.overlay.tree import Tree
 from netsonde.wire import peer
+from netsonde.wire.monitor import Status
 
 CONFIG_BUDGET_MS = 2000
 """Milliseconds for a change of tasks to reach everyone below and be confirmed."""
@@ -139,6 +140,10 @@ class Node:
                 ) from None
             self._subtree_changed()
             return adopted
+
+    async def monitor_status(self) -> Status:
+        """Ask this host's monitor how it is; raises as `MonitorLink.ask`."""
+        return await self._monitor.status()
 
     def coverage(self) -> Coverage:
         """Tell which members are known, and which cannot be reached through any child."""

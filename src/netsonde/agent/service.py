@@ -6,6 +6,7 @@ so the answer for a host does not depend on the shape of the tree; `scope` says 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from netsonde.model.task import Counter, Filter, Question, Scope, Task
 from netsonde.overlay.tasks import Book, Series
 from netsonde.sketch.summary import Summary
 from netsonde.wire import peer
+from netsonde.wire.monitor import Status
 
 TICK_NS = 100_000_000
 _SHOWN_REASONS = 3
@@ -126,6 +128,14 @@ class Service:
     def leaves(self) -> tuple[tuple[str, ...], Coverage]:
         """List the children, and who below is connected."""
         return tuple(self._node.tree.children), self._node.coverage()
+
+    async def host(self) -> Status:
+        """Tell how this host's monitor is; raises Unavailable when it is away or too slow."""
+        try:
+            async with asyncio.timeout(self._query_deadline_ms / 1000):
+                return await self._node.monitor_status()
+        except TimeoutError:
+            raise Unavailable("the monitor does not answer in time") from None
 
     async def serve_peer(self, request: Request, inbound: Inbound) -> Reply:
         """Serve another agent."""

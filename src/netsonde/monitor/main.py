@@ -25,6 +25,7 @@ import structlog
 from netsonde.kernel.hooks import AUTO, Opened, open_path
 from netsonde.model.errors import BadField, NetsondeError
 from netsonde.monitor import privilege
+from netsonde.monitor.pace import Pace
 from netsonde.monitor.server import Server, bind
 from netsonde.monitor.tasks import Tasks
 from netsonde.monitor.ticker import Ticker
@@ -59,6 +60,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         msgspec.Meta(description="where to count: auto (the first that works), or a hook's name"),
     ] = AUTO
+    cpu_budget_percent: Annotated[
+        float,
+        msgspec.Meta(gt=0, le=100, description="share of one CPU that reading ticks may take"),
+    ] = 10.0
     log_json: Annotated[bool, msgspec.Meta(description="write log lines as JSON")] = False
 
 
@@ -67,7 +72,7 @@ async def serve(config: Settings, opened: Opened, listener: socket.socket) -> No
     log_line, path = structlog.get_logger(), opened.path
     tasks = Tasks()
     reader = Reader(path.hot, path.cold, path.slices, lg_buckets=path.lg_buckets, cpus=path.cpus)
-    ticker = Ticker(path, reader, tasks.absorb)
+    ticker = Ticker(path, reader, tasks.absorb, Pace(config.cpu_budget_percent / 100))
     agent_uid, _ = privilege.user_ids("agent_user", config.agent_user)
     server = Server(
         tasks,

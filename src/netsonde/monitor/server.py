@@ -18,6 +18,7 @@ import structlog
 from netsonde.model.errors import Busy, NetsondeError, ProtocolError
 from netsonde.monitor.tasks import Tasks
 from netsonde.monitor.ticker import Ticker
+from netsonde.sketch.tick import TICK_NS
 from netsonde.wire import monitor as wire
 from netsonde.wire.frame import HEADER, SCHEMA
 
@@ -139,7 +140,9 @@ class Server:
             ip_bytes=self._tasks.ip_bytes,
             drops=dict(self._tasks.drops),
             tasks=len(self._tasks),
+            tick_ms=self._ticker.pace.ticks * TICK_NS // 1_000_000,
             late_ticks=self._ticker.late_ticks,
+            failed_refreshes=self._ticker.failed_refreshes,
             cpu_seconds=usage.ru_utime + usage.ru_stime,
             rss_bytes=usage.ru_maxrss * 1024,
         )

@@ -1,5 +1,6 @@
 """The ticker: closes a tick at each boundary of the wall clock, and whenever someone must know.
 
+Ticks are as long as `Pace` says, so that closing them stays within the monitor's budget.
 The one idea: `flush()` returns after a flip that *began* after it was called, so everything this
 host sent or received before a question is in its answer, and everything before a task is not in
 the task. Calls that wait together share one flip.
@@ -8,15 +9,19 @@ the task. Calls that wait together share one flip.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
+import structlog
+
+from netsonde.model.errors import NetsondeError
+from netsonde.monitor.pace import Pace
 from netsonde.sketch.tick import TICK_NS, Reader, Tick
 
-REFRESH_TICKS = 10
+REFRESH_NS = 1_000_000_000
+_log = structlog.get_logger()
 
 
 class Flippable(Protocol):
@@ -32,28 +37,36 @@ class Flippable(Protocol):
 class Ticker:
     """Flips, reads and hands ticks on, in the event loop's thread."""
 
-    def __init__(self, path: Flippable, reader: Reader, absorb: Callable[[Tick], None]) -> None:
+    def __init__(
+        self, path: Flippable, reader: Reader, absorb: Callable[[Tick], None], pace: Pace
+    ) -> None:
+        self.pace = pace
         self._path = path
         self._reader = reader
         self._absorb = absorb
         self._lock = asyncio.Lock()
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="flip")
         self._begun = 0
+        self._cost_ns = 0
         self.late_ticks = 0
+        self.failed_refreshes = 0
         self.since_tick = time.time_ns() // TICK_NS
 
     async def run(self) -> None:
         """Close a tick at each boundary and follow the host once a second, until cancelled."""
-        loop = asyncio.get_running_loop()
-        for number in itertools.count():
-            if number % REFRESH_TICKS == 0:
-                await loop.run_in_executor(self._worker, self._path.refresh)
-            now_wall_ns = time.time_ns()
-            await asyncio.sleep((TICK_NS - now_wall_ns % TICK_NS) / 1e9)
+        refresh_mono_ns = last_mono_ns = time.monotonic_ns()
+        while True:
+            if time.monotonic_ns() >= refresh_mono_ns:
+                refresh_mono_ns = time.monotonic_ns() + REFRESH_NS
+                await self._refresh()
+            length_ns = self.pace.ticks * TICK_NS
+            await asyncio.sleep((length_ns - time.time_ns() % length_ns) / 1e9)
             begun_mono_ns = time.monotonic_ns()
             await self.flush()
             if time.monotonic_ns() - begun_mono_ns > TICK_NS:
                 self.late_ticks += 1
+            self._keep_pace(begun_mono_ns - last_mono_ns)
+            last_mono_ns = begun_mono_ns
 
     async def flush(self) -> int:
         """Close the tick being filled, hand it on, and give the id of the one that begins."""
@@ -62,10 +75,36 @@ class Ticker:
             if self._begun < wanted:
                 self._begun += 1
                 loop = asyncio.get_running_loop()
-                self._absorb(await loop.run_in_executor(self._worker, self._close))
+                tick = await loop.run_in_executor(self._worker, self._close)
+                begun_ns = time.thread_time_ns()
+                self._absorb(tick)
+                self._cost_ns += time.thread_time_ns() - begun_ns
         return time.time_ns() // TICK_NS
 
     def _close(self) -> Tick:
+        begun_ns = time.thread_time_ns()
         # A tick that ends on a boundary belongs to the time before it.
         tick_id = (time.time_ns() - TICK_NS // 2) // TICK_NS
-        return self._reader.read(self._path.flip(), tick_id)
+        tick = self._reader.read(self._path.flip(), tick_id)
+        self._cost_ns += time.thread_time_ns() - begun_ns
+        return tick
+
+    def _keep_pace(self, elapsed_ns: int) -> None:
+        before = self.pace.ticks
+        self.pace.spent(self._cost_ns, elapsed_ns)
+        if self.pace.ticks != before:
+            _log.warning(
+                "ticks change their length to keep within the budget",
+                tick_ms=self.pace.ticks * TICK_NS // 1_000_000,
+                cost_ms=self._cost_ns // 1_000_000,
+            )
+        self._cost_ns = 0
+
+    async def _refresh(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._worker, self._path.refresh)
+        except (NetsondeError, OSError) as error:
+            self.failed_refreshes += 1
+            if self.failed_refreshes == 1:
+                _log.warning("the host's devices cannot be followed", reason=str(error))

@@ -72,8 +72,12 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     drops: dict[str, int]
     """Packets seen and not counted into a flow, by cause."""
     tasks: int
+    tick_ms: int
+    """Length of a tick now: 100, or longer to keep within the CPU budget."""
     late_ticks: int
-    """Ticks that closed more than one tick length late."""
+    """Ticks that took more than 100 ms to close."""
+    failed_refreshes: int
+    """Times that the host's addresses and devices could not be followed."""
     cpu_seconds: float
     rss_bytes: int
 

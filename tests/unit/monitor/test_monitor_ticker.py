@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 
+from netsonde.monitor.pace import Pace
 from netsonde.monitor.ticker import Ticker
 from netsonde.sketch.tick import Tick
 
@@ -35,7 +36,7 @@ class Reader:
 def test_those_who_wait_together_share_a_flip() -> None:
     async def story() -> None:
         path, ticks = Path(), []
-        ticker = Ticker(path, Reader(), ticks.append)
+        ticker = Ticker(path, Reader(), ticks.append, Pace(1.0))
         first = asyncio.create_task(ticker.flush())
         await asyncio.to_thread(path.begun.acquire)
         # These came while the first flip was under way: it may have missed what they saw.
@@ -62,7 +63,7 @@ def test_ticks_follow_the_wall_clock() -> None:
             if len(ticks) == 4:
                 enough.set()
 
-        ticker = Ticker(path, Reader(), absorb)
+        ticker = Ticker(path, Reader(), absorb, Pace(1.0))
         running = asyncio.create_task(ticker.run())
         await asyncio.wait_for(enough.wait(), 10)
         running.cancel()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import structlog
 from litestar import Litestar, MediaType, Request, Response, get, post
 from litestar.exceptions import HTTPException
@@ -52,6 +53,10 @@ def application(service: Service) -> Litestar:
         reply = await messages.handle(body.read(content_type, data), service)
         return Response(reply.text, headers=reply.headers, media_type=MediaType.TEXT)
 
+    @get("/v1/host", media_type=MediaType.JSON)
+    async def host() -> dict[str, object]:
+        return msgspec.structs.asdict(await service.host())
+
     handlers: ExceptionHandlersMap = {
         errors.NetsondeError: _refuse,
         HTTPException: _refuse_http,
@@ -59,7 +64,7 @@ def application(service: Service) -> Litestar:
         Exception: _fail,
     }
     return Litestar(
-        route_handlers=[greet, take],
+        route_handlers=[greet, take, host],
         exception_handlers=handlers,
         request_max_body_size=body.MAX_BODY_BYTES,
         openapi_config=None,
