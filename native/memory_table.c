@@ -58,10 +58,7 @@ void ns_memory_table_drop(struct ns_memory_table *table, ns_u32 direction, enum 
 
 ns_u32 ns_memory_table_flip(struct ns_memory_table *table)
 {
-	ns_u32 closed = table->epoch;
-
-	table->epoch = ns_next_epoch(closed);
-	return closed;
+	return table->epoch++;
 }
 
 PyObject *ns_memory_table_buffers(const struct ns_memory_table *table)
