@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * The maps every hook shares, and the one way to count a packet into them. Arrays are mmapable, so
+ * The maps every hook shares, and the one way to count a packet into them. A hook defines struct
+ * ns_view, ns_view_at() and ns_is_mine() before it includes this file. Arrays are mmapable, so
  * user space reads them without a system call; their sizes are set before load from the number of
  * CPUs and buckets.
  */
@@ -11,6 +12,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "flowtable.h"
+#include "link.h"
 
 const volatile struct ns_config ns_config = {};
 
@@ -88,8 +90,12 @@ static __always_inline void ns_count(struct ns_slice *slice, ns_u32 slice_index,
 	ns_slice_leave(slice);
 }
 
-/* Parse a packet and count it, or count why it belongs to no flow. */
-static __always_inline void ns_observe(const struct ns_view *view, const struct ns_carrier *carrier)
+/*
+ * Parse a packet and count it, or count why it belongs to no flow. @found is what finding its IP
+ * header gave. A hook that sees other hosts' packets says in ns_is_mine() which are this one's.
+ */
+static __always_inline void ns_observe(const struct ns_view *view, const struct ns_carrier *carrier,
+				       enum ns_parsed found)
 {
 	ns_u32 zero = 0, slice_index;
 	struct ns_control *control = bpf_map_lookup_elem(&ns_control, &zero);
@@ -105,11 +111,11 @@ static __always_inline void ns_observe(const struct ns_view *view, const struct 
 	slice = bpf_map_lookup_elem(&ns_slices, &slice_index);
 	if (!slice)
 		return;
-	parsed = ns_parse(view, carrier, &packet);
-	if (parsed == NS_PARSED)
-		ns_count(slice, slice_index, epoch, &packet);
-	else
+	parsed = found == NS_PARSED ? ns_parse(view, carrier, &packet) : found;
+	if (parsed != NS_PARSED)
 		ns_atomic_add64(&slice->drops[ns_drop_cause(parsed)], 1);
+	else if (ns_is_mine(view, &packet))
+		ns_count(slice, slice_index, epoch, &packet);
 }
 
 #endif

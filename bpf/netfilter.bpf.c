@@ -44,6 +44,16 @@ static __always_inline const ns_u8 *ns_view_at(const struct ns_view *view, ns_u3
 	return bpf_dynptr_slice(view->packet, offset, scratch, size);
 }
 
+struct ns_packet;
+
+/* The hooks themselves see the host's own traffic only. */
+static __always_inline int ns_is_mine(const struct ns_view *view, const struct ns_packet *packet)
+{
+	(void)view;
+	(void)packet;
+	return 1;
+}
+
 #include "maps.bpf.h"
 
 enum { NS_NF_ACCEPT = 1 };
@@ -64,7 +74,7 @@ static __always_inline int ns_observe_skb(struct bpf_nf_ctx *ctx, ns_u32 directi
 	struct ns_view view = {.packet = &packet};
 
 	if (!bpf_dynptr_from_skb(skb, 0, &packet))
-		ns_observe(&view, &carrier);
+		ns_observe(&view, &carrier, NS_PARSED);
 	return NS_NF_ACCEPT;
 }
 

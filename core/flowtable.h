@@ -31,6 +31,13 @@ NS_INLINE ns_u32 ns_slice_index(ns_u32 cpu, ns_u32 direction, ns_u32 epoch)
 	return (cpu * NS_DIRECTIONS + direction) * NS_PARITIES + (epoch & 1);
 }
 
+/* The epoch after this one. Never 0, the epoch of a bucket that was never used; parities go on
+ * alternating. */
+NS_INLINE ns_u32 ns_next_epoch(ns_u32 epoch)
+{
+	return epoch + 1 ? epoch + 1 : 2;
+}
+
 /**
  * ns_bucket_index - bucket of a flow within its slice
  * @fingerprint: of the flow

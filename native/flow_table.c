@@ -15,13 +15,14 @@ struct flow_table {
 };
 
 static const char type_doc[] =
-	"FlowTable(secret, lg_buckets, sample_shift, /)\n--\n\n"
+	"FlowTable(secret, lg_buckets, sample_shift, epoch=1, /)\n--\n\n"
 	"A flow table in memory: one CPU, two directions, two parities.\n\n"
-	"secret: 64 bytes, the hash key. lg_buckets: 3 to 16. sample_shift: 1 to 32.";
+	"secret: 64 bytes, the hash key. lg_buckets: 3 to 16. sample_shift: 1 to 32.\n"
+	"epoch: the first one, 1 to 2^32 - 1.";
 
 static PyObject *flow_table_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
 {
-	unsigned int lg_buckets, sample_shift;
+	unsigned int lg_buckets, sample_shift, epoch = 1;
 	struct flow_table *self;
 	Py_ssize_t secret_bytes;
 	const char *secret;
@@ -30,13 +31,19 @@ static PyObject *flow_table_new(PyTypeObject *type, PyObject *arguments, PyObjec
 		PyErr_SetString(PyExc_TypeError, "FlowTable takes no keywords");
 		return NULL;
 	}
-	if (!PyArg_ParseTuple(arguments, "y#II", &secret, &secret_bytes, &lg_buckets,
-			      &sample_shift))
+	if (!PyArg_ParseTuple(arguments, "y#II|I", &secret, &secret_bytes, &lg_buckets,
+			      &sample_shift, &epoch))
 		return NULL;
+	if (!epoch) {
+		PyErr_SetString(PyExc_ValueError, "FlowTable: epoch is 1 or more");
+		return NULL;
+	}
 	self = (struct flow_table *)type->tp_alloc(type, 0);
 	if (self &&
 	    ns_memory_table_open(&self->table, secret, secret_bytes, lg_buckets, sample_shift))
 		Py_CLEAR(self);
+	if (self)
+		self->table.epoch = epoch;
 	return (PyObject *)self;
 }
 

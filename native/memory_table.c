@@ -58,7 +58,10 @@ void ns_memory_table_drop(struct ns_memory_table *table, ns_u32 direction, enum 
 
 ns_u32 ns_memory_table_flip(struct ns_memory_table *table)
 {
-	return table->epoch++;
+	ns_u32 closed = table->epoch;
+
+	table->epoch = ns_next_epoch(closed);
+	return closed;
 }
 
 PyObject *ns_memory_table_buffers(const struct ns_memory_table *table)

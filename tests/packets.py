@@ -57,3 +57,48 @@ def _flow(dice: random.Random) -> Flow:
     prefix = dice.choice(["10.0.0.", "fd00::"])
     src, dst = (f"{prefix}{dice.randrange(1, 250)}" for _ in range(2))
     return Flow(src, dst, *ports, proto)
+
+
+def odd_traffic(seed: int, packets: int) -> Iterator[bytes]:
+    """Give packets that parsers get wrong: options, fragments, extension headers, cut headers."""
+    dice = random.Random(seed)
+    for _ in range(packets):
+        flow = _flow(dice)
+        whole = packet(flow, dice.randrange(0, 64), flags=dice.randrange(256))
+        kind = dice.randrange(6)
+        if kind == 0:  # a cut, never below what BPF_PROG_TEST_RUN takes
+            yield whole[: dice.randrange(24, len(whole) + 1)]
+        elif kind == 1:
+            yield _with_header_bits(whole, dice)
+        elif kind == 2 and ":" in flow.src:
+            yield _with_extensions(whole, dice)
+        elif kind == 2:
+            yield bytes([0x47]) + whole[1:20] + bytes(8) + whole[20:]
+        else:
+            yield whole
+
+
+def _with_header_bits(whole: bytes, dice: random.Random) -> bytes:
+    """Set the fields that say fragment, no length, or an impossible header length."""
+    changed = bytearray(whole)
+    if whole[0] >> 4 == 4:
+        changed[6:8] = dice.choice([b"\x20\x00", b"\x00\x10", b"\x40\x00"])
+        changed[0] = dice.choice([0x45, 0x45, 0x44])
+        changed[2:4] = dice.choice([bytes(2), b"\0\x13", whole[2:4]])
+    else:
+        changed[4:6] = bytes(2)
+    return bytes(changed)
+
+
+def _with_extensions(whole: bytes, dice: random.Random) -> bytes:
+    """Chain IPv6 extension headers (RFC 8200 §4, RFC 4302) in front of the upper layer."""
+    kinds = [dice.choice([0, 43, 44, 51, 60]) for _ in range(dice.randrange(1, 11))]
+    chain = b""
+    for kind, following in zip(kinds, [*kinds[1:], whole[6]], strict=True):
+        offset = dice.choice([0, 0, 8]) if kind == 44 else 0
+        length = dice.randrange(0, 2)
+        size = 8 if kind == 44 else (length + 2) * 4 if kind == 51 else (length + 1) * 8
+        head = struct.pack(">BBH", following, length, offset)
+        chain += head + bytes(max(size, 8) - len(head))
+    payload = len(whole) - 40 + len(chain)
+    return whole[:4] + struct.pack(">HB", payload, kinds[0]) + whole[7:40] + chain + whole[40:]

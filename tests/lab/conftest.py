@@ -24,6 +24,7 @@ class LabCommand:
     """`netsonde-lab`, run as a user would, and the lab it keeps."""
 
     is_up: bool = False
+    hook: str = "auto"
 
     def run(
         self, *argv: str, check: bool = True, **options: Any

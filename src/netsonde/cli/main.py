@@ -15,6 +15,7 @@ from pathlib import Path
 
 COMMANDS = {
     "replay": "count a capture file; no root, no daemon",
+    "doctor": "what this host supports, who is attached, a self-probe",
     "lab": "nine hosts in network namespaces that measure themselves",
     "monitor": "the privileged daemon: counts this host's packets in the kernel",
     "agent": "the unprivileged daemon: HTTP, overlay, active probes",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from netsonde.kernel.netfilter import NetfilterPath
 from netsonde.kernel.path import CountingPath
+from netsonde.kernel.tc import ClsactPath, TcxPath, remove_filters
 from netsonde.model.errors import BadField, Busy, NetsondeError, UnsupportedByKernel
 
 AUTO = "auto"
@@ -19,6 +20,8 @@ Opener = Callable[[Sequence[int], int], CountingPath]
 
 HOOKS: dict[str, Opener] = {
     "netfilter": lambda key, lg: NetfilterPath(hash_key=key, lg_buckets=lg),
+    "tcx": lambda key, lg: TcxPath(hash_key=key, lg_buckets=lg),
+    "clsact": lambda key, lg: ClsactPath(hash_key=key, lg_buckets=lg),
 }
 """Name -> how to load it, best first."""
 
@@ -32,6 +35,8 @@ class Opened:
     """Hook -> reason, in the order they were tried."""
     claim: socket.socket
     """Held as long as the path: one monitor counts in a network namespace."""
+    stale_filters: int
+    """clsact filters of a dead monitor that were found and removed."""
 
 
 def open_path(choice: str, *, hash_key: Sequence[int], lg_buckets: int) -> Opened:
@@ -43,6 +48,7 @@ def open_path(choice: str, *, hash_key: Sequence[int], lg_buckets: int) -> Opene
     if choice != AUTO and choice not in HOOKS:
         raise BadField("hook", choice, ", ".join([AUTO, *HOOKS]))
     claim = _claim_namespace()
+    stale = _remove_stale_filters()
     refused: dict[str, str] = {}
     for name in HOOKS if choice == AUTO else [choice]:
         try:
@@ -55,10 +61,27 @@ def open_path(choice: str, *, hash_key: Sequence[int], lg_buckets: int) -> Opene
         except (NetsondeError, OSError) as error:
             refused[name] = str(error)
         else:
-            return Opened(path, refused, claim)
+            return Opened(path, refused, claim, stale)
     claim.close()
     reasons = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
     raise UnsupportedByKernel(f"no hook can count here: {reasons}")
+
+
+def namespace_is_claimed() -> bool:
+    """Tell whether a monitor counts in this network namespace."""
+    try:
+        _claim_namespace().close()
+    except Busy:
+        return True
+    return False
+
+
+def _remove_stale_filters() -> int:
+    """Remove what a killed monitor left on devices; none is alive once we hold the claim."""
+    try:
+        return remove_filters(index for index, _ in socket.if_nameindex())
+    except (OSError, UnsupportedByKernel):
+        return 0  # without the right to remove filters there is none to put them either
 
 
 def _claim_namespace() -> socket.socket:

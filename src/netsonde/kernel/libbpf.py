@@ -7,14 +7,22 @@ are plain bpf(2) calls in `syscall.py`, so an old libbpf does not limit which ho
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 from collections import deque
+from functools import cache
 from pathlib import Path
 
 from netsonde.model.errors import UnsupportedByKernel
 
+BPF_PROG_TYPE_SCHED_CLS = 3
 BPF_PROG_TYPE_NETFILTER = 32
 BPF_NETFILTER = 45
+BPF_TC_INGRESS, BPF_TC_EGRESS = 1, 2
+_TC_HANDLE, _TC_PRIORITY = 0x6E73, 0x6E73
+"""`ns`: how our clsact filters are told from others'."""
+_BPF_TC_F_REPLACE = 1
+_NO_SUCH_FILTER = (errno.ENOENT, errno.ENODEV, errno.EINVAL)
 _VERIFIER_LOG_BYTES = 1 << 20
 _Pointer = ctypes.c_void_p
 _PRINT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, _Pointer)
@@ -33,9 +41,36 @@ _FUNCTIONS: dict[str, tuple[object, list[object]]] = {
     "bpf_program__set_expected_attach_type": (ctypes.c_int, [_Pointer, ctypes.c_int]),
     "bpf_program__set_autoload": (ctypes.c_int, [_Pointer, ctypes.c_bool]),
     "bpf_program__set_log_buf": (ctypes.c_int, [_Pointer, ctypes.c_char_p, ctypes.c_size_t]),
+    "bpf_tc_hook_create": (ctypes.c_int, [_Pointer]),
+    "bpf_tc_attach": (ctypes.c_int, [_Pointer, _Pointer]),
+    "bpf_tc_detach": (ctypes.c_int, [_Pointer, _Pointer]),
     "libbpf_num_possible_cpus": (ctypes.c_int, []),
     "libbpf_set_print": (_Pointer, [_PRINT]),
 }
+
+
+class _TcHook(ctypes.Structure):
+    """`struct bpf_tc_hook` of libbpf.h."""
+
+    _fields_ = (
+        ("size", ctypes.c_size_t),
+        ("device", ctypes.c_int),
+        ("where", ctypes.c_int),
+        ("parent", ctypes.c_uint32),
+    )
+
+
+class _TcOptions(ctypes.Structure):
+    """`struct bpf_tc_opts` of libbpf.h."""
+
+    _fields_ = (
+        ("size", ctypes.c_size_t),
+        ("program_fd", ctypes.c_int),
+        ("flags", ctypes.c_uint32),
+        ("program_id", ctypes.c_uint32),
+        ("handle", ctypes.c_uint32),
+        ("priority", ctypes.c_uint32),
+    )
 
 
 _LIBC = ctypes.CDLL(None)
@@ -56,6 +91,7 @@ def _keep_warning(level: int, template: bytes, arguments: int | None) -> int:
 _PRINT_WARNING = _PRINT(_keep_warning)
 
 
+@cache
 def _library() -> ctypes.CDLL:
     try:
         library = ctypes.CDLL("libbpf.so.1", use_errno=True)
@@ -150,3 +186,42 @@ class Object:
 def _check(result: int, what: str) -> None:
     if result:
         raise UnsupportedByKernel(f"cannot {what}: {os.strerror(-result)}")
+
+
+def tc_attach(program_fd: int, device: int, where: int) -> None:
+    """Make a program a clsact filter of a device, in place of an earlier one of ours.
+
+    Raises OSError.
+    """
+    hook = _tc_hook(device, where)
+    made = _library().bpf_tc_hook_create(ctypes.byref(hook))
+    if made not in (0, -errno.EEXIST):
+        raise OSError(-made, os.strerror(-made))
+    options = _TcOptions(
+        size=ctypes.sizeof(_TcOptions),
+        program_fd=program_fd,
+        flags=_BPF_TC_F_REPLACE,
+        handle=_TC_HANDLE,
+        priority=_TC_PRIORITY,
+    )
+    _check_tc(_library().bpf_tc_attach(ctypes.byref(hook), ctypes.byref(options)))
+
+
+def tc_detach(device: int, where: int) -> bool:
+    """Remove our clsact filter of a device; tells whether there was one. Raises OSError."""
+    hook = _tc_hook(device, where)
+    options = _TcOptions(size=ctypes.sizeof(_TcOptions), handle=_TC_HANDLE, priority=_TC_PRIORITY)
+    result = _library().bpf_tc_detach(ctypes.byref(hook), ctypes.byref(options))
+    if -result in _NO_SUCH_FILTER:
+        return False
+    _check_tc(result)
+    return True
+
+
+def _tc_hook(device: int, where: int) -> _TcHook:
+    return _TcHook(size=ctypes.sizeof(_TcHook), device=device, where=where)
+
+
+def _check_tc(result: int) -> None:
+    if result:
+        raise OSError(-result, os.strerror(-result))

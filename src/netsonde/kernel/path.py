@@ -5,6 +5,9 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Protocol, Self
 
+CAP_NET_ADMIN, CAP_BPF = 12, 39
+"""Numbers of capabilities (linux/capability.h)."""
+
 
 class CountingPath(Protocol):
     """A flow table that packets of one network namespace are counted into.
@@ -15,6 +18,8 @@ class CountingPath(Protocol):
 
     hook: str
     """Name of the hook, as `--hook` takes it and answers show it."""
+    capabilities: frozenset[int]
+    """What `refresh`, `flip` and `close` need once attached; everything else may be given up."""
     hot: memoryview
     cold: memoryview
     slices: memoryview

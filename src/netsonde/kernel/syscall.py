@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import mmap
 import os
 import platform
 import struct
+from collections.abc import Iterator
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _SYS_BPF = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361}
 _MAP_UPDATE_ELEM = 2
+_MAP_DELETE_ELEM = 3
 _PROG_TEST_RUN = 10
+_PROG_GET_FD_BY_ID = 13
+_OBJ_GET_INFO_BY_FD = 15
+_PROG_QUERY = 16
+_LINK_GET_FD_BY_ID = 30
+_LINK_GET_NEXT_ID = 31
 _LINK_CREATE = 28
 _ATTACH_NETFILTER = 45
+BPF_TCX_INGRESS, BPF_TCX_EGRESS = 46, 47
+BPF_F_BEFORE, BPF_F_AFTER = 1 << 3, 1 << 4
+"""Without a program to be relative to: first, last."""
 _ATTR_BYTES = 128
+_INFO_BYTES = 256
+_MAX_PROGRAMS = 64
+"""On one side of a device, as the kernel limits TCX."""
+_PROGRAM_NAME = slice(64, 80)
+"""Field `name` of `struct bpf_prog_info`."""
 
 
 def _bpf(command: int, attributes: bytes) -> bytes:
@@ -45,6 +61,26 @@ def netfilter_link(program_fd: int, *, family: int, hook: int, priority: int) ->
     return int(struct.unpack_from("<i", _bpf(_LINK_CREATE, attributes))[0])
 
 
+def tcx_link(program_fd: int, device: int, attach_type: int, place: int) -> int:
+    """Attach a program to a device's ingress or egress; gives the link's file descriptor.
+
+    Raises OSError: EINVAL where the kernel knows no TCX.
+    """
+    attributes = struct.pack("<IIIIIIQ", program_fd, device, attach_type, place, 0, 0, 0)
+    return int(struct.unpack_from("<i", _bpf(_LINK_CREATE, attributes))[0])
+
+
+def close_link(link_fd: int) -> None:
+    """Detach what a link holds."""
+    os.close(link_fd)
+
+
+def delete_from_map(map_fd: int, key: bytes) -> None:
+    """Remove one element of a map; raises OSError."""
+    buffer = ctypes.create_string_buffer(key, len(key))
+    _bpf(_MAP_DELETE_ELEM, struct.pack("<IIQQQ", map_fd, 0, ctypes.addressof(buffer), 0, 0))
+
+
 def update_map(map_fd: int, key: bytes, value: bytes) -> None:
     """Set one element of a map; raises OSError."""
     key_buffer = ctypes.create_string_buffer(key, len(key))
@@ -62,6 +98,60 @@ def run_program(program_fd: int, packet: bytes, repeat: int = 1) -> int:
         "<IIIIQQII", program_fd, 0, len(packet), 0, ctypes.addressof(data), 0, repeat, 0
     )
     return int(struct.unpack_from("<I", _bpf(_PROG_TEST_RUN, attributes), 8)[0])
+
+
+def links() -> Iterator[bytes]:
+    """Give the `struct bpf_link_info` of every link of this system; raises OSError."""
+    link_id = 0
+    while True:
+        try:
+            found = _bpf(_LINK_GET_NEXT_ID, struct.pack("<II", link_id, 0))
+        except FileNotFoundError:
+            return
+        (link_id,) = struct.unpack_from("<I", found, 8)
+        try:
+            yield _info(_LINK_GET_FD_BY_ID, link_id)
+        except FileNotFoundError:
+            continue  # it went while we looked
+
+
+def programs_at(device: int, attach_type: int) -> list[int]:
+    """Give the ids of the TCX programs on one side of a device, in the order they run.
+
+    Empty where the kernel knows no TCX; raises OSError for other reasons.
+    """
+    ids = (ctypes.c_uint32 * _MAX_PROGRAMS)()
+    attributes = struct.pack(
+        "<IIIIQII", device, attach_type, 0, 0, ctypes.addressof(ids), _MAX_PROGRAMS, 0
+    )
+    try:
+        found = _bpf(_PROG_QUERY, attributes)
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.ENOENT):
+            return []
+        raise
+    (count,) = struct.unpack_from("<I", found, 4 + 24)
+    return list(ids[:count])
+
+
+def program_name(program_id: int) -> str:
+    """Give the name of a program, `?` when it is gone; raises OSError."""
+    try:
+        name = _info(_PROG_GET_FD_BY_ID, program_id)[_PROGRAM_NAME]
+    except FileNotFoundError:
+        return "?"
+    return name.rstrip(b"\0").decode(errors="replace")
+
+
+def _info(by_id: int, number: int) -> bytes:
+    (descriptor,) = struct.unpack_from("<i", _bpf(by_id, struct.pack("<I", number)))
+    try:
+        info = ctypes.create_string_buffer(_INFO_BYTES)
+        attributes = struct.pack("<IIQ", descriptor, _INFO_BYTES, ctypes.addressof(info))
+        _bpf(_OBJ_GET_INFO_BY_FD, attributes)
+        return info.raw
+    finally:
+        os.close(descriptor)
 
 
 def map_view(map_fd: int, size_bytes: int, *, writable: bool = False) -> mmap.mmap:

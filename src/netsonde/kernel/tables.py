@@ -19,10 +19,11 @@ from typing import Self
 import numpy as np
 
 from netsonde.kernel import _abi, libbpf, syscall
+from netsonde.kernel.path import CAP_BPF, CAP_NET_ADMIN
 from netsonde.model.errors import UnsupportedByKernel
 
 SAMPLE_SHIFT = 6
-_CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_PERFMON": 38, "CAP_BPF": 39}
+_CAPABILITIES = {"CAP_NET_ADMIN": CAP_NET_ADMIN, "CAP_PERFMON": 38, "CAP_BPF": CAP_BPF}
 
 
 def missing_capabilities() -> list[str]:
@@ -37,6 +38,7 @@ class BpfTables:
     """A BPF object's maps as the flow table; a hook's path derives from it and adds `attach`."""
 
     hook: str
+    capabilities = frozenset({CAP_BPF})
     hot: memoryview
     cold: memoryview
     slices: memoryview

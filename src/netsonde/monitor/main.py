@@ -47,7 +47,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str, msgspec.Meta(description="user the agent runs as; nobody else but root may connect")
     ] = "nobody"
     user: Annotated[
-        str, msgspec.Meta(description="user to become once attached, keeping CAP_BPF alone")
+        str,
+        msgspec.Meta(description="user to become once attached, keeping only what its hook needs"),
     ] = "nobody"
     lg_buckets: Annotated[
         int,
@@ -85,6 +86,8 @@ async def serve(config: Settings, opened: Opened, listener: socket.socket) -> No
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     for name, reason in opened.refused.items():
         log_line.warning("hook not used", hook=name, reason=reason)
+    if opened.stale_filters:
+        log_line.warning("a dead monitor's filters removed", filters=opened.stale_filters)
     log_line.info("monitor counts", hook=path.hook, cpus=path.cpus, socket=config.socket)
     async with asyncio.TaskGroup() as group:
         jobs = [group.create_task(ticker.run()), group.create_task(server.run(listener))]
@@ -103,7 +106,7 @@ def start(config: Settings) -> None:
     with opened.path, opened.claim:
         listener = bind(Path(config.socket), agent_uid)
         if os.getuid() == 0:
-            privilege.drop_to(uid, gid)
+            privilege.drop_to(uid, gid, opened.path.capabilities)
         asyncio.run(serve(config, opened, listener))
 
 

@@ -1,7 +1,8 @@
 """Giving up root: what is attached stays attached, and one capability is enough to go on.
 
-After attaching, the monitor reads maps through mmap and needs bpf(2) only for the barrier of a
-flip, so it becomes an ordinary user that holds CAP_BPF alone (capabilities(7), prctl(2)).
+After attaching, the monitor reads maps through mmap, so it becomes an ordinary user that holds
+only what its hook still needs: CAP_BPF for the barrier of a flip, CAP_NET_ADMIN where devices come
+and go (capabilities(7), prctl(2)).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import ctypes
 import os
 import pwd
 import struct
+from collections.abc import Iterable
 
 from netsonde.model.errors import BadField
 
@@ -17,7 +19,6 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 _PR_SET_KEEPCAPS = 8
 _PR_SET_NO_NEW_PRIVS = 38
 _CAPABILITY_VERSION_3 = 0x20080522
-_CAP_BPF = 39
 
 
 def user_ids(field: str, name: str) -> tuple[int, int]:
@@ -29,8 +30,8 @@ def user_ids(field: str, name: str) -> tuple[int, int]:
     return entry.pw_uid, entry.pw_gid
 
 
-def drop_to(uid: int, gid: int) -> None:
-    """Become another user with CAP_BPF alone, for good; raises OSError.
+def drop_to(uid: int, gid: int, capabilities: Iterable[int]) -> None:
+    """Become another user with these capabilities alone, for good; raises OSError.
 
     Must be called while root, before other threads exist: capabilities belong to a thread.
     """
@@ -39,11 +40,14 @@ def drop_to(uid: int, gid: int) -> None:
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
     words = [0, 0, 0, 0, 0, 0]  # effective, permitted, inheritable; low word, then high word
-    words[3] = words[4] = 1 << (_CAP_BPF - 32)
+    for number in capabilities:
+        effective = 3 * (number // 32)
+        words[effective] |= 1 << number % 32
+        words[effective + 1] |= 1 << number % 32
     header = ctypes.create_string_buffer(struct.pack("<Ii", _CAPABILITY_VERSION_3, 0), 8)
     sets = ctypes.create_string_buffer(struct.pack("<6I", *words), 24)
     if _LIBC.capset(header, sets):
-        raise OSError(ctypes.get_errno(), "capset refused CAP_BPF")
+        raise OSError(ctypes.get_errno(), "capset refused the capabilities to keep")
     _prctl(_PR_SET_NO_NEW_PRIVS)
 
 

@@ -1,0 +1,127 @@
+"""Hooks on devices: TCX links (Linux 6.6) and clsact filters (any Linux), one program for both.
+
+The one idea: a device shows everybody's packets, so the program asks which are this host's: its
+addresses are in a map that `refresh` keeps current, and devices that come are attached to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Sequence
+
+from netsonde.kernel import libbpf, syscall
+from netsonde.kernel.addresses import local_addresses
+from netsonde.kernel.devices import Device, counted_devices
+from netsonde.kernel.path import CAP_BPF, CAP_NET_ADMIN
+from netsonde.kernel.tables import BpfTables
+from netsonde.model.errors import UnsupportedByKernel
+
+_PROGRAMS = ("ns_ingress", "ns_egress", "ns_ingress_ip", "ns_egress_ip")
+
+
+class _DevicePath(BpfTables):
+    """What TCX and clsact share: they differ in how a program is attached to a device."""
+
+    capabilities = frozenset({CAP_BPF, CAP_NET_ADMIN})
+    requirement: str
+    """What the kernel must have, for the error that says it has not."""
+
+    def __init__(self, *, hash_key: Sequence[int], lg_buckets: int) -> None:
+        """Load the programs; raises as `BpfTables`."""
+        kind = (libbpf.BPF_PROG_TYPE_SCHED_CLS, 0)
+        super().__init__(
+            "tc.bpf.o", dict.fromkeys(_PROGRAMS, kind), hash_key=hash_key, lg_buckets=lg_buckets
+        )
+        self._addresses: frozenset[bytes] = frozenset()
+        self._devices: frozenset[Device] = frozenset()
+
+    def attach(self) -> None:
+        """Attach to every counted device of the current network namespace, or to none."""
+        try:
+            self.follow_addresses()
+            for device in sorted(counted_devices()):
+                self._attach_device(device)
+        except OSError as error:
+            self.detach()
+            raise UnsupportedByKernel(f"{self.requirement}: {error.strerror}") from None
+
+    def refresh(self) -> None:
+        """Follow the host's addresses, and attach to devices that came."""
+        self.follow_addresses()
+        devices = counted_devices()
+        for device in sorted(devices - self._devices):
+            # It may be gone again already; then there is nothing to count.
+            with contextlib.suppress(OSError):
+                self._attach_device(device)
+        for device in self._devices - devices:
+            self._forget_device(device)
+
+    def follow_addresses(self) -> None:
+        """Make the programs' set of local addresses the host's; raises OSError."""
+        wanted, local = local_addresses(), self._object.map_fd("ns_local")
+        for address in wanted - self._addresses:
+            syscall.update_map(local, address, b"\1")
+        for address in self._addresses - wanted:
+            syscall.delete_from_map(local, address)
+        self._addresses = wanted
+
+    def _attach_device(self, device: Device) -> None:
+        suffix = "" if device.ethernet else "_ip"
+        self._attach(device.index, f"ns_ingress{suffix}", f"ns_egress{suffix}")
+        self._devices |= {device}
+
+    def _attach(self, device: int, ingress: str, egress: str) -> None:
+        raise UnsupportedByKernel(self.hook)
+
+    def _forget_device(self, device: Device) -> None:
+        self._devices -= {device}
+
+
+class TcxPath(_DevicePath):
+    """Counts through TCX links: first at ingress, last at egress, gone with the process."""
+
+    hook = "tcx"
+    requirement = "TCX links need Linux 6.6"
+
+    def _attach(self, device: int, ingress: str, egress: str) -> None:
+        for program, attach_type, place in (
+            (ingress, syscall.BPF_TCX_INGRESS, syscall.BPF_F_BEFORE),
+            (egress, syscall.BPF_TCX_EGRESS, syscall.BPF_F_AFTER),
+        ):
+            self._links[program, device] = syscall.tcx_link(
+                self._object.program_fd(program), device, attach_type, place
+            )
+
+    def _forget_device(self, device: Device) -> None:
+        super()._forget_device(device)
+        for place in [place for place in self._links if place[1] == device.index]:
+            syscall.close_link(self._links.pop(place))
+
+
+class ClsactPath(_DevicePath):
+    """Counts through clsact filters of a priority and handle of our own.
+
+    A filter outlives a killed process: the next monitor finds it by priority and handle and takes
+    its place.
+    """
+
+    hook = "clsact"
+    requirement = "clsact needs CONFIG_NET_CLS_BPF"
+
+    def _attach(self, device: int, ingress: str, egress: str) -> None:
+        for program, where in ((ingress, libbpf.BPF_TC_INGRESS), (egress, libbpf.BPF_TC_EGRESS)):
+            libbpf.tc_attach(self._object.program_fd(program), device, where)
+
+    def detach(self) -> None:
+        """Remove our filters; the qdisc may be somebody else's too and stays."""
+        remove_filters(device.index for device in self._devices)
+        self._devices = frozenset()
+
+
+def remove_filters(devices: Iterable[int]) -> int:
+    """Remove clsact filters of ours, a dead monitor's too; gives how many there were.
+
+    Raises OSError.
+    """
+    sides = (libbpf.BPF_TC_INGRESS, libbpf.BPF_TC_EGRESS)
+    return sum(libbpf.tc_detach(device, side) for device in devices for side in sides)

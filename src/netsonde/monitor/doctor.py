@@ -1,0 +1,127 @@
+"""`netsonde doctor`: what this host supports, who is attached, proof that packets are seen.
+
+Exit status: 0 when a hook can count here, 1 when none can.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # threads would forbid a user namespace
+
+import msgspec
+from cyclopts import App
+from rich.console import Console
+from rich.table import Table
+
+from netsonde.kernel.attached import Attachment, attachments, kernel_release
+from netsonde.kernel.hooks import HOOKS, namespace_is_claimed
+from netsonde.kernel.tables import missing_capabilities
+from netsonde.model.errors import UnsupportedByKernel
+from netsonde.monitor.selfprobe import Verdict, probe
+
+app = App(
+    name="netsonde doctor",
+    help="Say what this host supports, who else is attached, and prove that packets are seen.",
+    version=lambda: version("netsonde"),
+    help_format="plaintext",
+)
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What the doctor found; `--json` prints it."""
+
+    software: str
+    kernel: str
+    cpus: int
+    root: bool
+    missing_capabilities: list[str]
+    monitor_counts_here: bool
+    """Whether a monitor holds this network namespace."""
+    hooks: list[Verdict]
+    """In the order in which a monitor tries them."""
+    chosen: str | None
+    """The hook that `--hook auto` takes."""
+    attached: list[dict[str, object]] | None
+    """Programs on these hooks, None where only root may know."""
+    attached_unknown: str | None
+
+
+def examine() -> Report:
+    """Examine this host; takes about a second."""
+    verdicts = [probe(name) for name in HOOKS]
+    attached: list[Attachment] | None
+    try:
+        attached, unknown = attachments(), None
+    except UnsupportedByKernel as error:
+        attached, unknown = None, str(error)
+    return Report(
+        software=f"netsonde {version('netsonde')}",
+        kernel=kernel_release(),
+        cpus=os.cpu_count() or 0,
+        root=os.geteuid() == 0,
+        missing_capabilities=missing_capabilities(),
+        monitor_counts_here=namespace_is_claimed(),
+        hooks=verdicts,
+        chosen=next((verdict.hook for verdict in verdicts if verdict.works), None),
+        attached=None if attached is None else [_row(one) for one in attached],
+        attached_unknown=unknown,
+    )
+
+
+def _row(one: Attachment) -> dict[str, object]:
+    return {"where": one.where, "order": one.order, "program": one.program, "ours": one.ours}
+
+
+def show(report: Report, console: Console) -> None:
+    """Print a report for people."""
+    who = "root" if report.root else "not root"
+    console.print(f"{report.software} · Linux {report.kernel} · {report.cpus} CPUs · {who}")
+    if report.missing_capabilities:
+        console.print(f"missing capabilities: {', '.join(report.missing_capabilities)}")
+    counts = "a monitor counts here" if report.monitor_counts_here else "no monitor counts here"
+    console.print(f"this network namespace: {counts}\n")
+    hooks = Table("hook", "works", "self-probe", box=None, pad_edge=False)
+    for verdict in report.hooks:
+        mark = "[green]yes[/]" if verdict.works else "[red]no[/]"
+        hooks.add_row(verdict.hook, mark, verdict.reason)
+    console.print(hooks)
+    console.print(f"\na monitor takes: {report.chosen or 'nothing, it cannot count here'}\n")
+    if report.attached is None:
+        console.print(f"attached programs: {report.attached_unknown}")
+    elif not report.attached:
+        console.print("attached programs: none, neither ours nor anybody's")
+    else:
+        programs = Table("attached at", "order", "program", "whose", box=None, pad_edge=False)
+        for row in report.attached:
+            whose = "netsonde" if row["ours"] else "somebody else's"
+            programs.add_row(str(row["where"]), str(row["order"]), str(row["program"]), whose)
+        console.print(programs)
+
+
+@app.default
+def doctor(*, json: bool = False) -> int:
+    """Examine this host.
+
+    Parameters
+    ----------
+    json: print one JSON object.
+    """
+    report = examine()
+    if json:
+        sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
+    else:
+        show(report, Console(highlight=False))
+    return 0 if report.chosen else 1
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the console script."""
+    sys.exit(app(sys.argv[1:] if argv is None else argv, result_action="return_value"))
+
+
+if __name__ == "__main__":
+    main()

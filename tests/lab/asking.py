@@ -1,0 +1,145 @@
+"""The manager of the tests: asks agents from h1, runs examples, knows the hosts' counters."""
+
+from __future__ import annotations
+
+import ast
+import http.client
+import os
+import re
+import select
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlencode
+
+from netsonde.lab import namespace
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+ROOT = "10.0.0.2"
+PATIENCE_S = 30
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int
+    text: str
+    headers: dict[str, str]
+
+    @property
+    def value(self):
+        return ast.literal_eval(self.text)
+
+
+def ask(address: str, **fields: object) -> Reply:
+    """Send one message from h1, as the manager does."""
+    connection = http.client.HTTPConnection(address, 8000, timeout=PATIENCE_S)
+    with namespace.inside("netsonde-h1"):
+        connection.connect()
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    connection.request("POST", "/", urlencode(fields), kind)
+    reply = connection.getresponse()
+    headers = {name.lower(): value for name, value in reply.getheaders()}
+    answered = Reply(reply.status, reply.read().decode(), headers)
+    connection.close()
+    return answered
+
+
+def sketch(address: str, key_type: str, **fields: object) -> int:
+    """Configure a sketch with one counter and give its id."""
+    increment = fields.pop("increment", "pkt")
+    identity = ask(address, type="config sketch", **fields)
+    assert identity.status == 200, identity.text
+    counter = ask(
+        address,
+        type="config sketch counter",
+        sketch_id=identity.text,
+        counter_key_type=key_type,
+        increment=increment,
+    )
+    assert counter.status == 200, counter.text
+    return int(identity.text)
+
+
+def until(holds: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+@contextmanager
+def example(lab, name: str) -> Iterator[subprocess.Popen[str]]:
+    """Run an example on h1; it is counting when the block begins."""
+    with lab.popen(
+        "h1", "python", str(EXAMPLES / name), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        try:
+            assert "sketch" in process.stderr.readline()
+            yield process
+        finally:
+            process.kill()
+
+
+def printed(process: subprocess.Popen[str], pattern: str) -> str:
+    """Give what an example printed, up to a match."""
+    out, text = process.stdout.fileno(), ""
+    deadline = time.monotonic() + PATIENCE_S
+    while not re.search(pattern, text):
+        ready, _, _ = select.select([out], [], [], deadline - time.monotonic())
+        assert ready, f"{pattern!r} did not come: {text!r}"
+        text += os.read(out, 65536).decode()
+    return text
+
+
+def tcp_segments(lab, host: str) -> int:
+    """TcpOutSegs + TcpRetransSegs of a host (RFC 4022; OutSegs leaves retransmissions out)."""
+    lines = lab.exec(host, "cat", "/proc/net/snmp").stdout.splitlines()
+    names, values = (line.split()[1:] for line in lines if line.startswith("Tcp:"))
+    counters = dict(zip(names, map(int, values), strict=True))
+    return counters["OutSegs"] + counters["RetransSegs"]
+
+
+def settled(lab, *hosts: str) -> list[int]:
+    """Segments sent by each host, once nobody sends any more."""
+    before: list[int] = []
+
+    def quiet() -> bool:
+        nonlocal before
+        now = [tcp_segments(lab, host) for host in hosts]
+        before, same = now, now == before
+        return same
+
+    until(quiet, "the hosts do not fall silent")
+    return before
+
+
+def assert_transfer_is_exact(lab, size_bytes: int) -> None:
+    """Send bytes over TCP from h5 to h9; all four counts equal the hosts' own, to the segment."""
+
+    def totals(verb: str, at: str, interface: str, src: str, dst: str) -> tuple[int, int]:
+        fields = {"interface": interface, "proto": "tcp", "src": src, "dst": dst}
+        reply = ask(at, type=f"{verb} counter", **fields)
+        assert reply.headers["x-netsonde-bounds"] == "exact"
+        packets, ip_bytes = reply.value
+        return packets, ip_bytes
+
+    h5, h9 = "10.0.0.5", "10.0.0.9"
+    places = [(h5, "OUTPUT", h5, h9), (h9, "INPUT", h5, h9)]
+    places += [(h9, "OUTPUT", h9, h5), (h5, "INPUT", h9, h5)]
+    for place in places:
+        totals("config", *place)
+    before = settled(lab, "h5", "h9")
+    with lab.popen("h9", "iperf3", "-s", "-1", "--forceflush") as server:
+        assert "listening" in printed(server, "listening")
+        lab.exec("h5", "iperf3", "-c", h9, "-n", str(size_bytes), timeout=180)
+        server.wait(timeout=PATIENCE_S)
+    after = settled(lab, "h5", "h9")
+    sent, arrived, answered, back = (totals("query", *place) for place in places)
+    assert sent[0] == after[0] - before[0]
+    assert answered[0] == after[1] - before[1]
+    assert arrived == sent
+    assert back == answered
+    assert sent[1] > size_bytes
