@@ -82,7 +82,8 @@ NS_INLINE ns_u32 ns_lowest_lane(ns_u64 marks)
 {
 	ns_u64 lowest = marks & -marks;
 
-	return (ns_u32)((lowest >> 31 & 1) + (lowest >> 47 & 1) * 2 + (lowest >> 63) * 3);
+	return (ns_u32)ns_mask((lowest >> 31 & 1) + (lowest >> 47 & 1) * 2 + (lowest >> 63) * 3,
+			       NS_LANES_PER_WORD - 1);
 }
 
 NS_INLINE ns_u32 ns_find_lane(const struct ns_hot *hot, ns_u64 fingerprint)

@@ -23,6 +23,20 @@ NS_INLINE void ns_compiler_barrier(void)
 	__asm__ volatile("" ::: "memory");
 }
 
+/*
+ * Mask a value even where the compiler can prove the mask needless and would drop it: verifiers
+ * before 6.10 forget all bounds at an OR of two values they do not know exactly
+ * (adjust_scalar_min_max_vals() in kernel/bpf/verifier.c), and compilers turn adds of disjoint bits
+ * into ORs.
+ */
+NS_INLINE ns_u64 ns_mask(ns_u64 value, ns_u64 mask)
+{
+#ifdef __bpf__
+	__asm__ volatile("" : "+r"(value));
+#endif
+	return value & mask;
+}
+
 #if defined(__bpf__) || defined(NS_SHARED)
 /* An add that no interrupt can split. Its result is never used: kernels before 5.12 know only the
  * BPF atomic add that returns nothing (kernel commit 5ffa25502b5a). */

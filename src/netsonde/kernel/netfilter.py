@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from netsonde.kernel import libbpf, syscall
 from netsonde.kernel.tables import BpfTables
 from netsonde.model.errors import Busy, UnsupportedByKernel
 
 _FAMILIES = {"IPv4": socket.AF_INET, "IPv6": socket.AF_INET6}
+_REQUIREMENT = "BPF netfilter links need Linux 6.4 with CONFIG_NETFILTER_BPF_LINK"
 _LOCAL_IN, _LOCAL_OUT = 1, 3
 # Inbound packets are counted before the firewall may drop them (it filters at priority 0), outbound
 # ones after: what reached this host, and what left it.
@@ -35,6 +36,12 @@ class NetfilterPath(BpfTables):
             hash_key=hash_key,
             lg_buckets=lg_buckets,
         )
+
+    def _load(self, programs: Mapping[str, tuple[int, int]], hash_key: Sequence[int]) -> None:
+        try:
+            super()._load(programs, hash_key)
+        except UnsupportedByKernel as error:
+            raise UnsupportedByKernel(f"{_REQUIREMENT}: {error}") from None
 
     def attach(self) -> None:
         """Attach to the current network namespace's hooks, all of them or none."""
@@ -58,7 +65,4 @@ def _attach_error(family: str, error: OSError) -> Exception:
             f"another program holds the {family} netfilter hook at netsonde's priority; "
             "is a monitor running in this network namespace already?"
         )
-    return UnsupportedByKernel(
-        f"BPF netfilter links ({family}) need Linux 6.4 with CONFIG_NETFILTER_BPF_LINK: "
-        f"{error.strerror}"
-    )
+    return UnsupportedByKernel(f"{_REQUIREMENT}: {family}: {error.strerror}")
