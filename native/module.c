@@ -124,8 +124,7 @@ PyMODINIT_FUNC PyInit__core(void)
 	if (!module)
 		return NULL;
 	if (PyModule_AddType(module, &ns_flow_table_type) ||
-	    PyModule_AddType(module, &ns_key_table_type) ||
-	    PyModule_AddType(module, &ns_walk_type)) {
+	    PyModule_AddType(module, &ns_key_table_type)) {
 		Py_DECREF(module);
 		return NULL;
 	}

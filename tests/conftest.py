@@ -1,6 +1,7 @@
-"""What every tier shares: its mark, and what happens when root is missing.
+"""What every tier shares: its mark, and what happens when root or a kernel feature is missing.
 
-A tier that needs root is skipped without it, by name, and never with it.
+A tier that needs root is skipped without it, by name, and never with it. For features of the
+kernel see `features.py`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import os
 from pathlib import Path
 
 import pytest
+from features import require
 
 _ROOT_TIERS = {
     "kernel": "needs root: loads and attaches BPF programs",
@@ -22,5 +24,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         tier = item.path.relative_to(Path(__file__).parent).parts[0]
         if tier in _ROOT_TIERS:
             item.add_marker(getattr(pytest.mark, tier))
+            if tier == "kernel":
+                item.add_marker(pytest.mark.guest)
             if os.geteuid() != 0:
                 item.add_marker(pytest.mark.skip(reason=_ROOT_TIERS[tier]))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Hold a test to the features it says it needs."""
+    for mark in item.iter_markers("needs"):
+        require(mark.kwargs["feature"], mark.kwargs["minimum"])

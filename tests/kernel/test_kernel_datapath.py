@@ -8,12 +8,15 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from features import needs
 from packets import Flow, packet
 
 from netsonde.kernel import _abi
 from netsonde.kernel.netfilter import NetfilterPath
 from netsonde.model.errors import Busy
 from netsonde.sketch.tick import Reader
+
+pytestmark = needs("netfilter_link", minimum=(6, 4))
 
 LG_BUCKETS = 4
 SECRET = [secrets.randbits(64) for _ in range(8)]

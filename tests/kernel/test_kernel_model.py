@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from features import needs
 from model_table import ModelTable
 from packets import odd_traffic, traffic
 from traces import ip_packets, traces_folder
@@ -19,6 +20,8 @@ from netsonde.kernel import _abi
 from netsonde.kernel.netfilter import NetfilterPath
 from netsonde.kernel.tables import SAMPLE_SHIFT
 from netsonde.sketch._core import FlowTable
+
+pytestmark = needs("netfilter_link", minimum=(6, 4))
 
 LG_BUCKETS = 4
 SECRET = [secrets.randbits(64) for _ in range(8)]
