@@ -16,9 +16,13 @@ BENCH_PACKAGES := iproute2 iptables libnetfilter-queue-dev libnfnetlink-dev nfdu
 BENCH := $(SUDO) env NETSONDE_TRACES="$$NETSONDE_TRACES" unshare --mount --net --pid --fork --mount-proc \
 	sh -c 'mount -t tmpfs tmpfs /run && exec "$$0" "$$@"' $(BIN)/python -m benchmarks.data_path
 C_FILES := core/*.h bpf/*.h bpf/*.c native/*.h native/*.c native/tests/*.h native/tests/*.c \
-	benchmarks/*/*.h benchmarks/*/*.c
+	native/fuzz/*.c benchmarks/*/*.h benchmarks/*/*.c
+FUZZ_CC := clang -fsanitize=fuzzer,address,undefined
+FUZZ_S := 10
+FUZZ := -max_total_time=$(FUZZ_S) -timeout=5 -rss_limit_mb=1024 -print_final_stats=1 \
+	-artifact_prefix=build/fuzz/
 
-.PHONY: help setup demo demo-mininet test test-c test-fast test-kernel test-kernels test-lab bench bench-smoke check format abi clean
+.PHONY: help setup demo demo-mininet test test-c test-fast test-kernel test-kernels test-lab fuzz bench bench-smoke check format abi clean
 .DEFAULT_GOAL := help
 
 help: ## print this help
@@ -47,6 +51,15 @@ test-kernel: $(VENV)/installed ## the programs in the kernel
 
 test-lab: $(VENV)/installed ## namespaces and real traffic
 	$(SUDO) $(BIN)/python -m pytest tests/lab
+
+fuzz: build/fuzz/frame build/fuzz/capture ## fuzz the parsers under ASan and UBSan, FUZZ_S=10 s each
+	@python3 tests/captures.py build/fuzz/seeds
+	@for run in "frame frame" "capture pcap" "capture pcapng"; do \
+		set -- $$run; mkdir -p build/fuzz/corpus/$$2; log=build/fuzz/$$2.log; \
+		build/fuzz/$$1 $(FUZZ) build/fuzz/corpus/$$2 build/fuzz/seeds/$$2 2>$$log || \
+			{ cat $$log; exit 1; }; \
+		sed -n "s/^stat::number_of_executed_units: */$$2, $(FUZZ_S) s: no crash in runs: /p" $$log; \
+	done
 
 bench: $(VENV)/bench ## measure against what netsonde replaces; writes docs/reference/benchmarks.md
 	$(BENCH)
@@ -93,6 +106,21 @@ endef
 $(VENV)/packages:
 	$(call install-debian,$(PACKAGES))
 	@mkdir -p $(VENV) && touch $@
+
+# Where clang's own package leaves the fuzzing runtime out, it has a package of clang's version.
+build/fuzz/runtime: $(VENV)/packages
+	@mkdir -p $(@D)
+	@echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' >$@.c
+	@$(FUZZ_CC) $@.c -o $@ 2>/dev/null || $(MAKE) build/fuzz/package
+	@$(FUZZ_CC) $@.c -o $@
+
+.PHONY: build/fuzz/package
+build/fuzz/package:
+	$(call install-debian,libclang-rt-$(shell clang -dumpversion | cut -d. -f1)-dev)
+
+build/fuzz/%: native/fuzz/%.c native/pcap.c native/pcapng.c native/capture.h core/*.h build/fuzz/runtime
+	$(FUZZ_CC) -g -O1 -Wall -Wextra -Werror -fno-sanitize-recover=all -fno-strict-aliasing \
+		-Icore -Inative $< native/pcap.c native/pcapng.c -o $@
 
 $(BIN)/meson: $(VENV)/packages pyproject.toml
 	python3 -m venv $(VENV)

@@ -6,7 +6,14 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include "capture.h"
+
+struct ns_walk {
+	PyObject_HEAD struct capture capture;
+};
+
 extern PyTypeObject ns_flow_table_type;
 extern PyTypeObject ns_key_table_type;
+extern PyTypeObject ns_walk_type;
 
 #endif

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * FlowTable: a flow table in memory for Python, and the walk over a classic pcap file that feeds
- * it. Fold it with the module's fold().
+ * FlowTable: a flow table in memory for Python, fed by packets or by a walk over a capture. Fold it
+ * with the module's fold().
  */
 #include "core_module.h"
 
 #include "link.h"
 #include "memory_table.h"
 
-enum { PCAP_RECORD_BYTES = 16, MAX_CAPTURED_BYTES = 1 << 18 };
+enum { MAX_PACKET_BYTES = 1 << 18 };
 
 struct flow_table {
 	PyObject_HEAD struct ns_memory_table table;
@@ -65,16 +65,15 @@ static void count(struct ns_memory_table *table, const struct ns_view *view,
 		ns_memory_table_drop(table, carrier->direction, ns_drop_cause(parsed), 1);
 }
 
-static void count_frame(struct ns_memory_table *table, const ns_u8 *frame, ns_u32 captured,
-			ns_u32 on_wire)
+static void count_frame(struct ns_memory_table *table, const struct capture_frame *frame)
 {
-	struct ns_view view = {.start = frame, .bytes = captured};
+	struct ns_view view = {.start = frame->start, .bytes = frame->captured_bytes};
 	struct ns_carrier carrier = {.direction = NS_IN};
-	enum ns_parsed found = ns_parse_ethernet(&view, &carrier.l3_offset);
+	enum ns_parsed found = ns_find_ip(frame->link, &view, &carrier.l3_offset);
 
 	if (found == NS_PARSED) {
-		if (on_wire > carrier.l3_offset)
-			carrier.l3_bytes = on_wire - carrier.l3_offset;
+		if (frame->wire_bytes > carrier.l3_offset)
+			carrier.l3_bytes = frame->wire_bytes - carrier.l3_offset;
 		count(table, &view, &carrier);
 	} else {
 		ns_memory_table_drop(table, NS_IN, ns_drop_cause(found), 1);
@@ -95,7 +94,7 @@ static PyObject *flow_table_count(PyObject *object, PyObject *arguments)
 	if (!PyArg_ParseTuple(arguments, "y*I|II", &packet, &carrier.direction, &carrier.gso_size,
 			      &carrier.gso_segs))
 		return NULL;
-	if (carrier.direction >= NS_DIRECTIONS || packet.len > MAX_CAPTURED_BYTES) {
+	if (carrier.direction >= NS_DIRECTIONS || packet.len > MAX_PACKET_BYTES) {
 		PyErr_SetString(PyExc_ValueError, "count: direction is 0 or 1, a packet 256 KiB");
 		PyBuffer_Release(&packet);
 		return NULL;
@@ -107,85 +106,68 @@ static PyObject *flow_table_count(PyObject *object, PyObject *arguments)
 	Py_RETURN_NONE;
 }
 
-static ns_u32 read32(const ns_u8 *at, int swapped)
-{
-	ns_u32 value;
+enum feed_end { FEED_TICK, FEED_MORE, FEED_CORRUPT };
 
-	memcpy(&value, at, 4);
-	return swapped ? __builtin_bswap32(value) : value;
-}
-
-struct walk {
-	const ns_u8 *file;
-	size_t bytes, offset;
-	int swapped, nanoseconds;
+struct feed {
 	ns_u64 until_ns; /* of the tick that is being filled */
 	ns_u64 packets;
-	ns_u64 next_ns; /* of the packet the walk stopped at */
-	const char *stopped;
+	ns_u64 next_ns; /* of the packet that ended the tick */
 };
 
-static void walk_tick(struct ns_memory_table *table, struct walk *walk)
+static enum feed_end feed_tick(struct ns_memory_table *table, struct capture *capture,
+			       struct feed *feed)
 {
-	walk->stopped = "end";
-	while (walk->offset < walk->bytes) {
-		const ns_u8 *record = walk->file + walk->offset;
-		ns_u32 captured, on_wire;
+	struct capture_frame frame;
+	enum capture_step step;
 
-		walk->stopped = "truncated";
-		if (walk->bytes - walk->offset < PCAP_RECORD_BYTES)
-			return;
-		walk->next_ns =
-			read32(record, walk->swapped) * 1000000000ULL +
-			read32(record + 4, walk->swapped) * (walk->nanoseconds ? 1ULL : 1000ULL);
-		captured = read32(record + 8, walk->swapped);
-		on_wire = read32(record + 12, walk->swapped);
-		walk->stopped = "corrupt";
-		if (captured > MAX_CAPTURED_BYTES)
-			return;
-		walk->stopped = "truncated";
-		if (walk->bytes - walk->offset - PCAP_RECORD_BYTES < captured)
-			return;
-		walk->stopped = "tick";
-		if (walk->next_ns >= walk->until_ns)
-			return;
-		count_frame(table, record + PCAP_RECORD_BYTES, captured, on_wire);
-		walk->offset += PCAP_RECORD_BYTES + captured;
-		walk->packets++;
-		walk->stopped = "end";
+	while ((step = capture_next(capture, &frame)) == CAPTURE_FRAME) {
+		if (frame.wall_ns >= feed->until_ns) {
+			capture->at = frame.record_at;
+			feed->next_ns = frame.wall_ns;
+			return FEED_TICK;
+		}
+		count_frame(table, &frame);
+		feed->packets++;
 	}
+	return step == CAPTURE_MORE ? FEED_MORE : FEED_CORRUPT;
 }
 
 static const char feed_doc[] =
-	"feed(capture, offset, swapped, nanoseconds, until_ns, /)\n--\n\n"
-	"Count the records of a classic pcap file from offset on, up to the first one at or after\n"
-	"until_ns (unix time). Returns (offset, packets, next_ns, why): why is 'tick' (there is\n"
-	"more), 'end', 'truncated' or 'corrupt'.";
+	"feed(walk, window, offset, until_ns, /)\n--\n\n"
+	"Count the packets of a capture's window from offset on, up to the first one at or after\n"
+	"until_ns (unix time). Returns (offset, packets, next_ns, why): why is 'tick' (next_ns is "
+	"of\n"
+	"the packet that waits), 'more' (the window is used up to offset) or what is corrupt.";
 
 static PyObject *flow_table_feed(PyObject *object, PyObject *arguments)
 {
 	struct flow_table *self = (struct flow_table *)object;
-	struct walk walk = {0};
+	struct ns_walk *walk;
+	struct feed feed = {0};
 	unsigned long long until_ns;
+	enum feed_end end;
 	Py_ssize_t offset;
-	Py_buffer file;
+	Py_buffer window;
 
-	if (!PyArg_ParseTuple(arguments, "y*nppK", &file, &offset, &walk.swapped, &walk.nanoseconds,
+	if (!PyArg_ParseTuple(arguments, "O!y*nK", &ns_walk_type, &walk, &window, &offset,
 			      &until_ns))
 		return NULL;
-	if (offset < 0 || offset > file.len) {
-		PyErr_SetString(PyExc_ValueError, "feed: offset lies outside the capture");
-		PyBuffer_Release(&file);
+	if (offset < 0 || offset > window.len) {
+		PyErr_SetString(PyExc_ValueError, "feed: offset lies outside the window");
+		PyBuffer_Release(&window);
 		return NULL;
 	}
-	walk.file = file.buf;
-	walk.bytes = (size_t)file.len;
-	walk.offset = (size_t)offset;
-	walk.until_ns = until_ns;
-	Py_BEGIN_ALLOW_THREADS walk_tick(&self->table, &walk);
-	Py_END_ALLOW_THREADS PyBuffer_Release(&file);
-	return Py_BuildValue("nKKs", (Py_ssize_t)walk.offset, (unsigned long long)walk.packets,
-			     (unsigned long long)walk.next_ns, walk.stopped);
+	walk->capture.bytes = window.buf;
+	walk->capture.size = (size_t)window.len;
+	walk->capture.at = (size_t)offset;
+	feed.until_ns = until_ns;
+	Py_BEGIN_ALLOW_THREADS end = feed_tick(&self->table, &walk->capture, &feed);
+	Py_END_ALLOW_THREADS PyBuffer_Release(&window);
+	return Py_BuildValue("nKKs", (Py_ssize_t)walk->capture.at, (unsigned long long)feed.packets,
+			     (unsigned long long)feed.next_ns,
+			     end == FEED_TICK	? "tick"
+			     : end == FEED_MORE ? "more"
+						: walk->capture.fault);
 }
 
 static const char flip_doc[] = "flip()\n--\n\nMove on to the next epoch; gives the closed one.";

@@ -124,7 +124,8 @@ PyMODINIT_FUNC PyInit__core(void)
 	if (!module)
 		return NULL;
 	if (PyModule_AddType(module, &ns_flow_table_type) ||
-	    PyModule_AddType(module, &ns_key_table_type)) {
+	    PyModule_AddType(module, &ns_key_table_type) ||
+	    PyModule_AddType(module, &ns_walk_type)) {
 		Py_DECREF(module);
 		return NULL;
 	}

@@ -1,91 +1,156 @@
-"""A classic pcap file: its header, and its packets counted tick by tick.
+"""A capture file, pcap or pcapng, plain or gzip: its packets counted tick by tick.
 
-Format: https://www.ietf.org/archive/id/draft-ietf-opsawg-pcap, both byte orders, micro- and
-nanoseconds, link type Ethernet. The file is mapped, not read: it may be larger than memory.
+The file is read in windows, so memory stays the same (two windows and the table) however large it
+is or decompresses to, and a pipe serves as well. What a file says of itself is checked natively
+(`native/capture.h`); here is where its bytes come from, and how its end is told.
 """
 
 from __future__ import annotations
 
-import mmap
-import struct
+import gzip
+import os
+import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from netsonde.model.errors import BadField
-from netsonde.sketch._core import FlowTable
+from netsonde.sketch._core import CaptureWalk, FlowTable
 from netsonde.sketch.tick import TICK_NS, Reader, Tick
 
-_HEADER_BYTES = 24
-_LINKTYPE_ETHERNET = 1
-_MAGIC = {
-    b"\xd4\xc3\xb2\xa1": (False, False),
-    b"\xa1\xb2\xc3\xd4": (True, False),
-    b"\x4d\x3c\xb2\xa1": (False, True),
-    b"\xa1\xb2\x3c\x4d": (True, True),
-}
+_WINDOW_BYTES = 4 << 20
+"""More than any record that is read (CAPTURE_MAX_BLOCK_BYTES), so a window brings the walk on."""
+_GZIP_MAGIC = b"\x1f\x8b"
 _LG_BUCKETS = 13
 """Buckets of the one pretended CPU: 64 K flows a tick."""
 _SAMPLE_SHIFT = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
-    """What a capture's first 24 bytes say."""
+class Source:
+    """Bytes of a file, decompressed where it is gzip; ends at a fault, and says which."""
 
-    swapped: bool
-    """Whether its byte order is not this host's."""
-    nanoseconds: bool
-    """Whether its time stamps count nanoseconds, not microseconds."""
+    def __init__(self, path: Path) -> None:
+        """Open a file; raises OSError."""
+        self._file = path.open("rb")
+        try:
+            self.size_bytes = os.fstat(self._file.fileno()).st_size
+            """Size on disk; 0 of a pipe."""
+            self.compressed = self._file.peek(2)[:2] == _GZIP_MAGIC
+        except OSError:
+            self._file.close()
+            raise
+        self._content = gzip.GzipFile(fileobj=self._file) if self.compressed else self._file
+        self.fault: str | None = None
+        """Why there are no more bytes, when it is not the file's end."""
 
+    def read(self, size_bytes: int) -> bytes:
+        """Give so many bytes, fewer only at the end or at a fault."""
+        parts: list[bytes] = []
+        while size_bytes:
+            part = self._part(size_bytes)
+            if not part:
+                break
+            parts.append(part)
+            size_bytes -= len(part)
+        return b"".join(parts)
 
-def read_header(path: Path, start: bytes) -> Header:
-    """Read a capture's header; raises BadField when it is not a classic pcap file of Ethernet."""
-    if len(start) < _HEADER_BYTES or start[:4] not in _MAGIC:
-        raise BadField("FILE", str(path), "a classic pcap file (as `tcpdump -w` writes)")
-    swapped, nanoseconds = _MAGIC[start[:4]]
-    (link_type,) = struct.unpack(">I" if swapped else "<I", start[20:24])
-    if link_type & 0xFFFF != _LINKTYPE_ETHERNET:
-        raise BadField("FILE", str(path), f"link type Ethernet (1), not {link_type & 0xFFFF}")
-    return Header(swapped, nanoseconds)
+    def _part(self, size_bytes: int) -> bytes:
+        # One step of the decompressor at a time: what it gave before a fault is kept.
+        try:
+            return self._content.read1(size_bytes) if self.fault is None else b""
+        except EOFError:
+            self.fault = "truncated (gzip)"
+        except (gzip.BadGzipFile, zlib.error):
+            self.fault = "corrupt (gzip)"
+        except OSError as error:
+            self.fault = f"unreadable ({error.strerror})"
+        return b""
+
+    def position_bytes(self) -> int:
+        """Tell how far into the file on disk reading is; 0 of a pipe."""
+        return self._file.tell() if self._file.seekable() else 0
+
+    def close(self) -> None:
+        """Close the file."""
+        self._content.close()
+        self._file.close()
 
 
 class Capture:
-    """A capture opened for counting; a fresh flow table with a secret of its own."""
+    """A capture opened for counting, once; a fresh flow table with a secret of its own."""
 
     def __init__(self, path: Path, secret: bytes) -> None:
         """Open a capture; raises BadField with the reason when it cannot be."""
         try:
-            with path.open("rb") as file:
-                self._header = read_header(path, file.read(_HEADER_BYTES))
-                self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            self._source = Source(path)
         except OSError as error:
             reason = f"a readable file ({error.strerror})"
             raise BadField("FILE", str(path), reason) from None
+        self._window = self._source.read(_WINDOW_BYTES)
+        try:
+            self._walk = CaptureWalk(self._window)
+        except ValueError as error:
+            self._source.close()
+            found = f"; this one is {self._source.fault}" if self._source.fault else ""
+            raise BadField("FILE", str(path), f"{error}{found}") from None
         self._table = FlowTable(secret, _LG_BUCKETS, _SAMPLE_SHIFT)
         self._reader = Reader(*self._table.buffers(), lg_buckets=_LG_BUCKETS, cpus=1)
+        self._before_window_bytes = 0
         self.packets = 0
         self.broken: str | None = None
         """Why the file ended before its last packet was whole; None when it did not."""
 
     @property
     def size_bytes(self) -> int:
-        """Size of the file."""
-        return len(self._bytes)
+        """Size of the file on disk; 0 of a pipe."""
+        return self._source.size_bytes
 
     def ticks(self) -> Iterator[tuple[Tick, int]]:
-        """Count the file; give each tick that holds packets, and the bytes read so far.
+        """Count the file; give each tick that holds packets, and the bytes of it read so far.
 
         Packets are taken in the file's order; one older than the tick being filled counts in it.
         """
-        offset, until_ns, why = _HEADER_BYTES, 0, "tick"
-        while why == "tick":
-            offset, packets, next_ns, why = self._table.feed(
-                self._bytes, offset, self._header.swapped, self._header.nanoseconds, until_ns
-            )
-            self.packets += packets
-            if packets:
-                yield self._reader.read(self._table.flip(), until_ns // TICK_NS - 1), offset
-            until_ns = (next_ns // TICK_NS + 1) * TICK_NS
-        if why != "end":
-            self.broken = f"{why} at byte {offset} of {self.size_bytes}"
+        offset = until_ns = in_tick = 0
+        try:
+            while True:
+                offset, packets, next_ns, why = self._table.feed(
+                    self._walk, self._window, offset, until_ns
+                )
+                self.packets += packets
+                in_tick += packets
+                if why == "more" and self._refill(offset):
+                    offset = 0
+                    continue
+                if in_tick:
+                    tick = self._reader.read(self._table.flip(), until_ns // TICK_NS - 1)
+                    yield tick, self._source.position_bytes()
+                    in_tick = 0
+                if why != "tick":
+                    break
+                until_ns = (next_ns // TICK_NS + 1) * TICK_NS
+            self.broken = self._broken(why, offset)
+        finally:
+            self._source.close()
+
+    def _refill(self, offset: int) -> bool:
+        """Move the window on to offset; False when there is nothing new behind it."""
+        fresh = self._source.read(_WINDOW_BYTES)
+        if not fresh:
+            return False
+        self._window = self._window[offset:] + fresh
+        self._before_window_bytes += offset
+        return True
+
+    def _broken(self, why: str, offset: int) -> str | None:
+        if why != "more":
+            fault = f"corrupt ({why})"
+        elif self._source.fault:
+            fault = self._source.fault
+        elif offset < len(self._window) or self._walk.pending:
+            fault = "truncated"
+        else:
+            return None
+        where = self._before_window_bytes + offset
+        total = " of what it decompresses to" if self._source.compressed else ""
+        if not total and self.size_bytes:
+            total = f" of {self.size_bytes}"
+        return f"{fault} at byte {where}{total}"

@@ -77,7 +77,7 @@ def count(capture: Capture, asked: Asked, progress: Progress) -> Counted:
     window = Window(asked.task, _CAPACITY)
     drops: Tally[str] = Tally()
     ip_packets = ip_bytes = hidden = ticks = 0
-    bar = progress.add_task("counting", total=capture.size_bytes)
+    bar = progress.add_task("counting", total=capture.size_bytes or None)
     for tick, offset in capture.ticks():
         window.absorb(tick)
         side = tick.sides[0]
@@ -168,7 +168,7 @@ def replay(
 
     Parameters
     ----------
-    file: classic pcap file, Ethernet.
+    file: pcap or pcapng file, plain or gzip, or a pipe.
     key: fields that make the key: src, dst, sport, dport and proto joined by '_'.
     increment: what to add for each packet.
     top: number of largest keys to print.

@@ -37,7 +37,7 @@ def test_help_names_every_command() -> None:
         (["rplay"], 2, "did you mean 'replay'?"),
         (["frobnicate"], 2, "no command 'frobnicate'"),
         (["replay", "/nowhere.pcap"], 2, "field 'FILE' is '/nowhere.pcap'"),
-        (["replay", __file__], 2, "a classic pcap file"),
+        (["replay", __file__], 2, "a pcap or pcapng file"),
         (["replay", __file__, "--key", "src_src"], 2, "field 'key' is 'src_src'"),
         (["replay", __file__, "--top", "0"], 2, "field 'top' is 0"),
         (["replay", __file__, "--proto", "tpc"], 2, "field 'proto' is 'tpc'"),
