@@ -19,7 +19,10 @@ LOOSE_ENDS = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b|NotImplementedError|keep in 
 INCLUDES = {
     "core": re.compile(r'"(abi|flowtable|hash|parse|port|link|fold|match|keytable)\.h"'),
     "bpf": re.compile(r'"[a-z_]+(\.bpf)?\.h"|<(linux/(bpf|if_packet|pkt_cls)|bpf/bpf_[a-z_]+)\.h>'),
-    "native": re.compile(r'"[a-z_]+\.h"|<Python\.h>|<(stddef|stdio|stdlib|string|stdint)\.h>'),
+    "native": re.compile(
+        r'"[a-z_]+\.h"|<Python\.h>|<(stddef|stdio|stdlib|string|stdint)\.h>'
+        r"|<(errno|poll|pthread|time|unistd)\.h>|<(linux|sys)/[a-z_]+\.h>"
+    ),
 }
 
 

@@ -26,13 +26,15 @@ enum ns_direction {
 
 /* Why a packet that was seen is in no flow. Each has a counter in every slice. */
 enum ns_drop {
-	NS_DROP_NOT_IP = 0,	  /* ARP, LLC, an ethertype not parsed */
-	NS_DROP_TRUNCATED = 1,	  /* the IP header, or one before it, is not all there */
-	NS_DROP_BAD_HEADER = 2,	  /* IP version or length that cannot be; PPPoE version */
-	NS_DROP_NO_BUCKET = 3,	  /* a map lookup failed: a fault of ours */
-	NS_DROP_TOO_NESTED = 4,	  /* more VLAN tags and MPLS labels than are followed */
-	NS_DROP_UNKNOWN_LINK = 5, /* a link type not parsed, of a capture or a device */
-	NS_DROP_CAUSES = 6,
+	NS_DROP_NOT_IP = 0,	     /* ARP, LLC, an ethertype not parsed */
+	NS_DROP_TRUNCATED = 1,	     /* the IP header, or one before it, is not all there */
+	NS_DROP_BAD_HEADER = 2,	     /* IP version or length that cannot be; PPPoE version */
+	NS_DROP_NO_BUCKET = 3,	     /* a map lookup failed: a fault of ours */
+	NS_DROP_TOO_NESTED = 4,	     /* more VLAN tags and MPLS labels than are followed */
+	NS_DROP_UNKNOWN_LINK = 5,    /* a link type not parsed, of a capture or a device */
+	NS_DROP_RING_FULL = 6,	     /* the reader of a packet ring came too late */
+	NS_DROP_UNKNOWN_OFFLOAD = 7, /* a super-packet whose segments a packet ring cannot tell */
+	NS_DROP_CAUSES = 8,
 };
 
 /*
@@ -99,7 +101,7 @@ struct ns_slice {
 	ns_u64 contended_bytes;
 	ns_u64 inserts;
 	ns_u64 drops[NS_DROP_CAUSES];
-	ns_u64 reserved[6];
+	ns_u64 reserved[4];
 };
 _Static_assert(sizeof(struct ns_slice) == 128, "two cache lines, the second for rare drops");
 
@@ -146,7 +148,7 @@ struct ns_tally {
 	ns_u64 used_buckets;
 	ns_u64 spilled_buckets;
 };
-_Static_assert(sizeof(struct ns_tally) == 120, "no padding");
+_Static_assert(sizeof(struct ns_tally) == 136, "no padding");
 
 /* A task's filter: value and mask for each address, as two 64-bit words each. */
 struct ns_match {

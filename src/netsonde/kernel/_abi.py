@@ -5,12 +5,14 @@ import numpy as np
 ABI_VERSION = 1
 DIRECTIONS = 2
 DROP_BAD_HEADER = 2
-DROP_CAUSES = 6
+DROP_CAUSES = 8
 DROP_NOT_IP = 0
 DROP_NO_BUCKET = 3
+DROP_RING_FULL = 6
 DROP_TOO_NESTED = 4
 DROP_TRUNCATED = 1
 DROP_UNKNOWN_LINK = 5
+DROP_UNKNOWN_OFFLOAD = 7
 HASH_WORDS = 8
 IN = 0
 KEY_HAS_PORTS = 1
@@ -72,8 +74,8 @@ HOT = np.dtype(
 SLICE = np.dtype(
     {
         "names": ["busy", "contended_packets", "contended_bytes", "inserts", "drops", "reserved"],
-        "formats": ["<u8", "<u8", "<u8", "<u8", ("<u8", (6,)), ("<u8", (6,))],
-        "offsets": [0, 8, 16, 24, 32, 80],
+        "formats": ["<u8", "<u8", "<u8", "<u8", ("<u8", (8,)), ("<u8", (4,))],
+        "offsets": [0, 8, 16, 24, 32, 96],
         "itemsize": 128,
     }
 )

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from netsonde.kernel.netfilter import NetfilterPath
+from netsonde.kernel.packet_path import PacketPath
 from netsonde.kernel.path import CountingPath
 from netsonde.kernel.tc import ClsactPath, TcxPath, remove_filters
 from netsonde.model.errors import BadField, Busy, NetsondeError, UnsupportedByKernel
@@ -22,6 +23,7 @@ HOOKS: dict[str, Opener] = {
     "netfilter": lambda key, lg: NetfilterPath(hash_key=key, lg_buckets=lg),
     "tcx": lambda key, lg: TcxPath(hash_key=key, lg_buckets=lg),
     "clsact": lambda key, lg: ClsactPath(hash_key=key, lg_buckets=lg),
+    "afpacket": lambda key, lg: PacketPath(hash_key=key, lg_buckets=lg),
 }
 """Name -> how to load it, best first."""
 

@@ -24,6 +24,8 @@ DROP_CAUSES = {
     "no_bucket": _abi.DROP_NO_BUCKET,
     "too_nested": _abi.DROP_TOO_NESTED,
     "unknown_link": _abi.DROP_UNKNOWN_LINK,
+    "ring_full": _abi.DROP_RING_FULL,
+    "unknown_offload": _abi.DROP_UNKNOWN_OFFLOAD,
 }
 """Why a packet that was seen is in no flow; names as shown to users."""
 
