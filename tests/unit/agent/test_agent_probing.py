@@ -150,10 +150,10 @@ def test_a_receiver_that_nobody_uses_closes_by_itself(
 
     async def test() -> None:
         async with pair() as p:
-            opened = await p.far.open(ask(kind, max_ms=30), SRC)
+            opened = await p.far.open(ask(kind, max_ms=1000), SRC)
             assert not bindable(protocol, opened.port)
             await until(lambda: bindable(protocol, opened.port))
-            assert (await reopened(p.far, ask(kind, max_ms=30))).port > 0
+            assert (await reopened(p.far, ask(kind, max_ms=1000))).port > 0
 
     run(test())
 
