@@ -13,13 +13,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.data_path import accuracy, bars, captures, ladder, machine, report, scale, ticks
+from benchmarks.data_path import (
+    accuracy,
+    bars,
+    captures,
+    ladder,
+    machine,
+    report,
+    scale,
+    ticks,
+    traffic,
+)
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "reference" / "benchmarks.md"
 SECTIONS: dict[str, Callable[[scale.Scale], Any]] = {
     "ladder": ladder.measure,
+    "traffic": traffic.measure,
     "captures": captures.measure,
     "ticks": ticks.measure,
     "accuracy": accuracy.measure,

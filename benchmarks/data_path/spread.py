@@ -8,11 +8,12 @@ from typing import TypedDict
 
 
 class Spread(TypedDict):
-    """Median and quartiles of a measurement, and of how many rounds."""
+    """Median, quartiles and least value of a measurement, and of how many rounds."""
 
     median: float
     low: float
     high: float
+    least: float
     rounds: int
 
 
@@ -23,7 +24,11 @@ def spread(values: Sequence[float]) -> Spread:
         low, _, high = statistics.quantiles(values, n=4, method="inclusive")
     middle = statistics.median(values)
     return Spread(
-        median=round(middle, 4), low=round(low, 4), high=round(high, 4), rounds=len(values)
+        median=round(middle, 6),
+        low=round(low, 6),
+        high=round(high, 6),
+        least=round(min(values), 6),
+        rounds=len(values),
     )
 
 
