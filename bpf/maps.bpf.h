@@ -67,12 +67,12 @@ struct {
 } ns_barrier SEC(".maps") = {.values = {&ns_barrier_inner}};
 
 /* Count a packet that belongs to a flow into its slice. */
-static __always_inline void ns_count(struct ns_slice *slice, ns_u32 slice_index, ns_u32 epoch,
-				     const struct ns_packet *packet)
+static __always_inline void ns_count(struct ns_slice *slice, ns_u32 slice_index,
+				     struct ns_control control, const struct ns_packet *packet)
 {
 	ns_u64 fingerprint = ns_fingerprint(ns_config.hash_key, &packet->key);
-	ns_u32 index =
-		(slice_index << ns_config.lg_buckets) + ns_bucket_index(fingerprint, &ns_config);
+	ns_u32 index = (slice_index << ns_config.lg_buckets) +
+		       ns_bucket_index(fingerprint, ns_config.lg_buckets, control.sample_shift);
 	struct ns_hot *hot = bpf_map_lookup_elem(&ns_hot, &index);
 	struct ns_cold *cold;
 	int alone;
@@ -82,7 +82,7 @@ static __always_inline void ns_count(struct ns_slice *slice, ns_u32 slice_index,
 		return;
 	}
 	alone = ns_slice_enter(slice);
-	if (!ns_hot_hit(hot, epoch, fingerprint, packet, alone)) {
+	if (!ns_hot_hit(hot, control.epoch, fingerprint, packet, alone)) {
 		cold = alone ? bpf_map_lookup_elem(&ns_cold, &index) : (void *)0;
 		if (!cold || !ns_insert(slice, hot, cold, fingerprint, packet))
 			ns_slice_contended(slice, packet);
@@ -98,16 +98,16 @@ static __always_inline void ns_observe(const struct ns_view *view, const struct 
 				       enum ns_parsed found)
 {
 	ns_u32 zero = 0, slice_index;
-	struct ns_control *control = bpf_map_lookup_elem(&ns_control, &zero);
+	const struct ns_control *written = bpf_map_lookup_elem(&ns_control, &zero);
+	struct ns_control control;
 	struct ns_packet packet;
 	struct ns_slice *slice;
 	enum ns_parsed parsed;
-	ns_u32 epoch;
 
-	if (!control)
+	if (!written)
 		return;
-	epoch = ns_load32(&control->epoch);
-	slice_index = ns_slice_index(bpf_get_smp_processor_id(), carrier->direction, epoch);
+	control = ns_read_control(written);
+	slice_index = ns_slice_index(bpf_get_smp_processor_id(), carrier->direction, control.epoch);
 	slice = bpf_map_lookup_elem(&ns_slices, &slice_index);
 	if (!slice)
 		return;
@@ -115,7 +115,7 @@ static __always_inline void ns_observe(const struct ns_view *view, const struct 
 	if (parsed != NS_PARSED)
 		ns_atomic_add64(&slice->drops[ns_drop_cause(parsed)], 1);
 	else if (ns_is_mine(view, &packet))
-		ns_count(slice, slice_index, epoch, &packet);
+		ns_count(slice, slice_index, control, &packet);
 }
 
 #endif

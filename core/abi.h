@@ -105,10 +105,10 @@ struct ns_slice {
 };
 _Static_assert(sizeof(struct ns_slice) == 128, "two cache lines, the second for rare drops");
 
-/* Written by user space, read once per packet. */
+/* Written by user space as one word, read as one word per packet. */
 struct ns_control {
-	ns_u32 epoch; /* its lowest bit is the parity in use */
-	ns_u32 reserved;
+	ns_u32 epoch;	     /* its lowest bit is the parity in use */
+	ns_u32 sample_shift; /* 1 of 2^shift keys lives in the sample region; not below config's */
 };
 _Static_assert(sizeof(struct ns_control) == 8, "one word");
 
@@ -116,7 +116,7 @@ _Static_assert(sizeof(struct ns_control) == 8, "one word");
 struct ns_config {
 	ns_u64 hash_key[NS_HASH_WORDS]; /* secret, drawn at each start */
 	ns_u32 lg_buckets;		/* log2 of buckets per slice */
-	ns_u32 sample_shift;		/* 1 of 2^shift keys lives in the sample region */
+	ns_u32 sample_shift;		/* the least that ns_control's may be */
 };
 _Static_assert(sizeof(struct ns_config) == 72, "no padding");
 
@@ -125,15 +125,28 @@ enum ns_record_kind {
 	NS_RECORD_LABEL = 1, /* estimate: stands for what its bucket spilled */
 };
 
-/* One flow of a closed tick, as folding writes it. */
+/*
+ * One flow of a closed tick, as folding writes it. The credit is the part of what an absent flow of
+ * its bucket may have (ns_absent) that this flow, being present, cannot have.
+ */
 struct ns_record {
 	struct ns_key key;
 	ns_u64 packets;
 	ns_u64 bytes;
 	ns_u32 tcp;
 	ns_u32 kind;
+	ns_u64 credit_bytes;
+	ns_u32 credit_packets;
+	ns_u32 reserved;
 };
-_Static_assert(sizeof(struct ns_record) == 64, "one cache line");
+_Static_assert(sizeof(struct ns_record) == 80, "no padding");
+
+/* The most that a flow may have which its bucket does not hold. */
+struct ns_absent {
+	ns_u64 packets;
+	ns_u64 bytes;
+};
+_Static_assert(sizeof(struct ns_absent) == 16, "no padding");
 
 /* What a closed tick adds up to, one for each direction. Spilled and contended are not in flows. */
 struct ns_tally {
@@ -170,7 +183,9 @@ struct ns_entry {
 	ns_u64 label_bytes;
 	ns_u64 over_packets;
 	ns_u64 over_bytes;
+	ns_u64 credit_packets; /* sum of its records' */
+	ns_u64 credit_bytes;
 };
-_Static_assert(sizeof(struct ns_entry) == 88, "no padding");
+_Static_assert(sizeof(struct ns_entry) == 104, "no padding");
 
 #endif

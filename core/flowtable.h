@@ -5,9 +5,9 @@
  * bounds and packets and bytes are conserved.
  *
  * Guarantees for a bucket (Metwally et al., Space-Saving, ICDT 2005, with weight
- * w = packets + bytes / 256 per packet): a flow whose weight is over the smallest priority is
- * present; a present flow's packets lie in [slot, slot + spill]; a bucket that never spilled is
- * exact and complete.
+ * w = packets + bytes / 256 per packet): a flow's weight is at most its priority, and a flow that
+ * is absent weighs at most the smallest priority; a present flow's packets lie in [slot, slot +
+ * spill]; a bucket that never spilled is exact and complete. fold.h makes bounds of that.
  *
  * Re-entrancy. A slice belongs to one CPU, but a context may be interrupted by another on that CPU
  * (process by softirq) or preempted by one. `busy` counts the contexts inside. Whoever finds
@@ -38,25 +38,51 @@ NS_INLINE ns_u32 ns_next_epoch(ns_u32 epoch)
 	return epoch + 1 ? epoch + 1 : 2;
 }
 
+/* The last eighth of the buckets is the sample region. */
+NS_INLINE ns_u32 ns_main_buckets(ns_u32 lg_buckets)
+{
+	return (1u << lg_buckets) - (1u << lg_buckets >> 3);
+}
+
+NS_INLINE ns_u32 ns_main_bucket(ns_u64 fingerprint, ns_u32 lg_buckets)
+{
+	return (ns_u32)(((fingerprint >> 26 & 0xffffffff) * ns_main_buckets(lg_buckets)) >> 32);
+}
+
+NS_INLINE ns_u32 ns_sample_bucket(ns_u64 fingerprint, ns_u32 lg_buckets)
+{
+	ns_u32 sample = 1u << lg_buckets >> 3;
+
+	return ns_main_buckets(lg_buckets) + ((ns_u32)(fingerprint >> 32) & (sample - 1));
+}
+
+/* Whether the flow is one of the 1 in 2^sample_shift that live in the sample region. */
+NS_INLINE int ns_sampled(ns_u64 fingerprint, ns_u32 sample_shift)
+{
+	return fingerprint >> (64 - sample_shift) == 0;
+}
+
 /**
  * ns_bucket_index - bucket of a flow within its slice
  * @fingerprint: of the flow
- * @config: lg_buckets and sample_shift
- *
- * The last eighth of the buckets is the sample region, where 1 of 2^sample_shift keys live: it
- * stays unspilled, hence exact, long after the main region is overrun.
+ * @lg_buckets: of the slice, 3 to 16
+ * @sample_shift: 1 to 32; few flows are sampled, so their region stays unspilled, hence exact, long
+ *	after the main region is overrun
  *
  * Return: 0 <= index < 2^lg_buckets.
  */
-NS_INLINE ns_u32 ns_bucket_index(ns_u64 fingerprint, const volatile struct ns_config *config)
+NS_INLINE ns_u32 ns_bucket_index(ns_u64 fingerprint, ns_u32 lg_buckets, ns_u32 sample_shift)
 {
-	ns_u32 buckets = 1u << config->lg_buckets;
-	ns_u32 sample = buckets >> 3;
-	ns_u32 main_region = buckets - sample;
+	return ns_sampled(fingerprint, sample_shift) ? ns_sample_bucket(fingerprint, lg_buckets)
+						     : ns_main_bucket(fingerprint, lg_buckets);
+}
 
-	if (fingerprint >> (64 - config->sample_shift) == 0)
-		return main_region + ((ns_u32)(fingerprint >> 32) & (sample - 1));
-	return (ns_u32)(((fingerprint >> 26 & 0xffffffff) * main_region) >> 32);
+/* Read what user space wrote as one word: the epoch and what goes with it. */
+NS_INLINE struct ns_control ns_read_control(const struct ns_control *control)
+{
+	ns_u64 word = ns_load64((const ns_u64 *)control);
+
+	return (struct ns_control){.epoch = (ns_u32)word, .sample_shift = (ns_u32)(word >> 32)};
 }
 
 NS_INLINE ns_u32 ns_weight(const struct ns_packet *packet)

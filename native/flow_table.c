@@ -170,11 +170,24 @@ static PyObject *flow_table_feed(PyObject *object, PyObject *arguments)
 						: walk->capture.fault);
 }
 
-static const char flip_doc[] = "flip()\n--\n\nMove on to the next epoch; gives the closed one.";
+static const char flip_doc[] = "flip(sample_shift=None, /)\n--\n\n"
+			       "Move on to the next epoch, in which 1 of 2^sample_shift flows is "
+			       "sampled (the table's own\n"
+			       "to 32; by default as before); gives the closed one.";
 
-static PyObject *flow_table_flip(PyObject *object, PyObject *Py_UNUSED(none))
+static PyObject *flow_table_flip(PyObject *object, PyObject *arguments)
 {
-	return PyLong_FromUnsignedLong(ns_memory_table_flip(&((struct flow_table *)object)->table));
+	struct ns_memory_table *table = &((struct flow_table *)object)->table;
+	unsigned int sample_shift = table->sample_shift;
+
+	if (!PyArg_ParseTuple(arguments, "|I", &sample_shift))
+		return NULL;
+	if (sample_shift < table->config.sample_shift || sample_shift > 32) {
+		PyErr_SetString(PyExc_ValueError, "flip: sample_shift is the table's own to 32");
+		return NULL;
+	}
+	table->sample_shift = sample_shift;
+	return PyLong_FromUnsignedLong(ns_memory_table_flip(table));
 }
 
 static const char buffers_doc[] =
@@ -189,7 +202,7 @@ static PyObject *flow_table_buffers(PyObject *object, PyObject *Py_UNUSED(none))
 static PyMethodDef methods[] = {
 	{"count", flow_table_count, METH_VARARGS, count_doc},
 	{"feed", flow_table_feed, METH_VARARGS, feed_doc},
-	{"flip", flow_table_flip, METH_NOARGS, flip_doc},
+	{"flip", flow_table_flip, METH_VARARGS, flip_doc},
 	{"buffers", flow_table_buffers, METH_NOARGS, buffers_doc},
 	{NULL, NULL, 0, NULL},
 };

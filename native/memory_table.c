@@ -19,6 +19,7 @@ int ns_memory_table_open(struct ns_memory_table *table, const char *secret, Py_s
 	table->config.lg_buckets = lg_buckets;
 	table->config.sample_shift = sample_shift;
 	table->epoch = 1;
+	table->sample_shift = sample_shift;
 	table->slices = calloc(SLICES, sizeof(*table->slices));
 	table->hot = calloc(buckets, sizeof(*table->hot));
 	table->cold = calloc(buckets, sizeof(*table->cold));
@@ -39,8 +40,8 @@ void ns_memory_table_add(struct ns_memory_table *table, const struct ns_packet *
 {
 	ns_u32 at = ns_slice_index(0, packet->key.direction, table->epoch);
 	ns_u64 fingerprint = ns_fingerprint(table->config.hash_key, &packet->key);
-	ns_u32 bucket =
-		(at << table->config.lg_buckets) + ns_bucket_index(fingerprint, &table->config);
+	ns_u32 bucket = (at << table->config.lg_buckets) +
+			ns_bucket_index(fingerprint, table->config.lg_buckets, table->sample_shift);
 	struct ns_slice *slice = &table->slices[at];
 	int alone = ns_slice_enter(slice);
 

@@ -14,6 +14,7 @@
 struct ns_memory_table {
 	struct ns_config config;
 	ns_u32 epoch;
+	ns_u32 sample_shift; /* of the current epoch; set it before a flip for the next one */
 	struct ns_slice *slices;
 	struct ns_hot *hot;
 	struct ns_cold *cold;

@@ -61,7 +61,8 @@ static void buckets_are_even(void)
 
 	for (ns_u32 i = 0; i < KEYS; i++) {
 		struct ns_key key = key_number(i);
-		ns_u32 at = ns_bucket_index(ns_fingerprint(config.hash_key, &key), &config);
+		ns_u32 at = ns_bucket_index(ns_fingerprint(config.hash_key, &key),
+					    config.lg_buckets, config.sample_shift);
 
 		CHECK(at < 256);
 		held[at]++;
