@@ -80,7 +80,12 @@ class Certified:
         counter = Counter(key_type=kind.name)
         task = Task(series="sketch", id=0, filter=Filter(), counters=(counter,), since_tick=0)
         window = Window(task, 1 << 20)
-        reader = Reader(*self._table.buffers(), lg_buckets=self._lg_buckets, cpus=1)
+        reader = Reader(
+            *self._table.buffers(),
+            lg_buckets=self._lg_buckets,
+            cpus=1,
+            hash_key=struct.unpack("<8Q", _SECRET),
+        )
         window.absorb(reader.read(self._table.flip(), 1))
         question = Question(series="sketch", task_id=0, key_type=kind.name, limit=1 << 20)
         summary = window.summary(question, counter)

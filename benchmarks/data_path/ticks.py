@@ -32,7 +32,14 @@ def measure(scale: Scale) -> dict[str, dict[str, Spread]]:
 
 
 def _measure(path: NetfilterPath, flows: int, rounds: int) -> dict[str, Spread]:
-    reader = Reader(path.hot, path.cold, path.slices, lg_buckets=path.lg_buckets, cpus=path.cpus)
+    reader = Reader(
+        path.hot,
+        path.cold,
+        path.slices,
+        lg_buckets=path.lg_buckets,
+        cpus=path.cpus,
+        hash_key=_SECRET,
+    )
     counter = Counter(key_type="src_dst", increment=Increment.BYTES)
     task = Task(
         series="sketch",

@@ -183,8 +183,10 @@ static void equal_tags(void)
 {
 	struct ns_packet packet = packet_of(0, 40);
 	struct ns_hot *bucket = &hot[0];
+	ns_u32 held = 0;
 
 	memset(hot, 0, sizeof(hot));
+	slice.busy = 1;
 	bucket->epoch = 9;
 	for (ns_u64 i = 0; i < NS_WAYS; i++)
 		CHECK(ns_insert(&slice, bucket, &cold[0], i << 32 | 0x77, &packet));
@@ -192,6 +194,14 @@ static void equal_tags(void)
 		CHECK(bucket->slot[ns_find_lane(bucket, i << 32 | 0x77)].fingerprint ==
 		      (i << 32 | 0x77));
 	CHECK(ns_find_lane(bucket, 99ULL << 32 | 0x77) == NS_NO_LANE);
+	for (ns_u64 i = NS_WAYS; i < 3 * NS_WAYS; i++) {
+		CHECK(ns_insert(&slice, bucket, &cold[0], i << 32 | 0x77, &packet));
+		CHECK(ns_hot_hit(bucket, 9, i << 32 | 0x77, &packet, 1));
+	}
+	CHECK(bucket->spill_packets > 0);
+	for (int lane = 0; lane < NS_WAYS; lane++)
+		held += bucket->slot[lane].packets;
+	CHECK(held + bucket->spill_packets == NS_WAYS + 2 * 2 * NS_WAYS);
 }
 
 int main(void)

@@ -30,7 +30,9 @@ def path() -> Iterator[NetfilterPath]:
 
 
 def reader(path: NetfilterPath) -> Reader:
-    return Reader(path.hot, path.cold, path.slices, lg_buckets=LG_BUCKETS, cpus=path.cpus)
+    return Reader(
+        path.hot, path.cold, path.slices, lg_buckets=LG_BUCKETS, cpus=path.cpus, hash_key=SECRET
+    )
 
 
 @pytest.mark.parametrize(

@@ -27,15 +27,18 @@ LINKS = {
 }
 
 
+SECRET = [secrets.randbits(64) for _ in range(8)]
+
+
 @pytest.fixture
 def path():
-    with TcxPath(hash_key=[secrets.randbits(64) for _ in range(8)], lg_buckets=4) as loaded:
+    with TcxPath(hash_key=SECRET, lg_buckets=4) as loaded:
         loaded.follow_addresses()
         yield loaded
 
 
 def side(path: TcxPath, direction: int):
-    reader = Reader(path.hot, path.cold, path.slices, lg_buckets=4, cpus=path.cpus)
+    reader = Reader(path.hot, path.cold, path.slices, lg_buckets=4, cpus=path.cpus, hash_key=SECRET)
     return reader.read(path.flip(), 0).sides[direction]
 
 

@@ -18,7 +18,6 @@ from traces import ip_packets, traces_folder
 
 from netsonde.kernel import _abi
 from netsonde.kernel.netfilter import NetfilterPath
-from netsonde.kernel.tables import SAMPLE_SHIFT
 from netsonde.sketch._core import FlowTable
 
 pytestmark = needs("netfilter_link", minimum=(6, 4))
@@ -59,8 +58,8 @@ def slices_of(buffers: tuple[memoryview | bytes, ...], cpu: int) -> tuple[bytes,
 def assert_equal(path: NetfilterPath, cpu: int, packets: Iterable[bytes], flip_every: int) -> None:
     """Count the packets three times over, and compare all there is to compare."""
     secret, epoch = struct.pack("<8Q", *SECRET), path.epoch
-    native = FlowTable(secret, LG_BUCKETS, SAMPLE_SHIFT, epoch)
-    model = ModelTable(secret, LG_BUCKETS, SAMPLE_SHIFT, epoch)
+    native = FlowTable(secret, LG_BUCKETS, _abi.SAMPLE_SHIFT_LEAST, epoch)
+    model = ModelTable(secret, LG_BUCKETS, _abi.SAMPLE_SHIFT_LEAST, epoch)
     for number, data in enumerate(packets, 1):
         path.run("ns_local_out", data)
         native.count(data, _abi.OUT)
@@ -85,7 +84,7 @@ def test_odd_packets(path: NetfilterPath, one_cpu: int) -> None:
 
 
 def test_the_epoch_wraps(path: NetfilterPath, one_cpu: int) -> None:
-    path._write_epoch(0xFFFFFFFD)
+    path._write_control(0xFFFFFFFD)
     assert_equal(path, one_cpu, (data for _, data in traffic(5, 2000, 300)), 300)
     assert path.epoch == 5
 

@@ -20,6 +20,8 @@ OUT = 1
 PARITIES = 2
 RECORD_FLOW = 0
 RECORD_LABEL = 1
+SAMPLE_SHIFT_LEAST = 6
+SAMPLE_SHIFT_MOST = 10
 TCP_SYN_ONE = 256
 WAYS = 8
 
@@ -57,7 +59,7 @@ CONFIG = np.dtype(
 )
 CONTROL = np.dtype(
     {
-        "names": ["epoch", "reserved"],
+        "names": ["epoch", "sample_shift"],
         "formats": ["<u4", "<u4"],
         "offsets": [0, 4],
         "itemsize": 8,

@@ -26,6 +26,8 @@ class CountingPath(Protocol):
     cpus: int
     """Slices per direction and parity."""
     lg_buckets: int
+    sample_shift: int
+    """1 of 2^sample_shift flows is sampled from the next flip on; never below its first value."""
 
     def attach(self) -> None:
         """Begin to count in the current network namespace, on all its hooks or none.

@@ -22,7 +22,6 @@ from netsonde.kernel import _abi, libbpf, syscall
 from netsonde.kernel.path import CAP_BPF, CAP_NET_ADMIN
 from netsonde.model.errors import UnsupportedByKernel
 
-SAMPLE_SHIFT = 6
 _CAPABILITIES = {"CAP_NET_ADMIN": CAP_NET_ADMIN, "CAP_PERFMON": 38, "CAP_BPF": CAP_BPF}
 
 
@@ -43,6 +42,7 @@ class BpfTables:
     cold: memoryview
     slices: memoryview
     cpus: int
+    sample_shift = _abi.SAMPLE_SHIFT_LEAST
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class BpfTables:
         buckets = slices << self.lg_buckets
         config = np.zeros(1, _abi.CONFIG)
         config["hash_key"], config["lg_buckets"] = hash_key, self.lg_buckets
-        config["sample_shift"] = SAMPLE_SHIFT
+        config["sample_shift"] = self.sample_shift
         loading.set_constants(config.tobytes())
         loading.set_entries("ns_slices", slices)
         loading.set_entries("ns_hot", buckets)
@@ -93,8 +93,8 @@ class BpfTables:
         self.hot = self._view("ns_hot", buckets * _abi.HOT.itemsize)
         self.cold = self._view("ns_cold", buckets * _abi.COLD.itemsize)
         control = self._map("ns_control", _abi.CONTROL.itemsize, writable=True)
-        self._control = memoryview(control)
-        self._write_epoch(1)
+        self._control = memoryview(control)[: _abi.CONTROL.itemsize].cast("Q")
+        self._write_control(1)
 
     def refresh(self) -> None:
         """Nothing to follow, unless a hook says otherwise."""
@@ -102,7 +102,7 @@ class BpfTables:
     @property
     def epoch(self) -> int:
         """The epoch packets are counted into now."""
-        return int(struct.unpack_from("<I", self._control)[0])
+        return self._control[0] & 0xFFFFFFFF
 
     def flip(self) -> int:
         """Move the packet path to the next epoch and give the closed one.
@@ -111,7 +111,7 @@ class BpfTables:
         counts are visible. Blocks for an RCU grace period, some 10 ms, without the GIL.
         """
         closed = self.epoch
-        self._write_epoch((closed + 1) & 0xFFFFFFFF or 2)
+        self._write_control((closed + 1) & 0xFFFFFFFF or 2)
         inner = struct.pack("<I", self._object.map_fd("ns_barrier_inner"))
         syscall.update_map(self._object.map_fd("ns_barrier"), bytes(4), inner)
         return closed
@@ -142,9 +142,9 @@ class BpfTables:
     ) -> None:
         self.close()
 
-    def _write_epoch(self, epoch: int) -> None:
-        # An aligned 4-byte store through a native view is one instruction, hence never torn.
-        self._control[:4].cast("I")[0] = epoch
+    def _write_control(self, epoch: int) -> None:
+        # An aligned store through a native view is one instruction, hence never torn.
+        self._control[0] = self.sample_shift << 32 | epoch
 
     def _view(self, name: str, size_bytes: int) -> memoryview:
         return memoryview(self._map(name, size_bytes, writable=False))[:size_bytes]

@@ -51,7 +51,12 @@ class KeyType:
         They are, for every key type with a port except the whole five-tuple, where a port of 0
         stands for "none": a table of ports has no row for traffic that has none.
         """
-        return bool({"sport", "dport"} & set(self.fields)) and set(self.fields) != set(FIELDS)
+        return bool({"sport", "dport"} & set(self.fields)) and not self.is_flow
+
+    @property
+    def is_flow(self) -> bool:
+        """Whether it is the whole five-tuple, in any order."""
+        return set(self.fields) == set(FIELDS)
 
     def mask(self) -> bytes:
         """Give the 40-byte mask that leaves only this key type's fields of a flow key."""

@@ -67,11 +67,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_json: Annotated[bool, msgspec.Meta(description="write log lines as JSON")] = False
 
 
-async def serve(config: Settings, opened: Opened, listener: socket.socket) -> None:
+async def serve(
+    config: Settings, opened: Opened, secret: Sequence[int], listener: socket.socket
+) -> None:
     """Count and answer until SIGTERM or SIGINT."""
     log_line, path = structlog.get_logger(), opened.path
     tasks = Tasks()
-    reader = Reader(path.hot, path.cold, path.slices, lg_buckets=path.lg_buckets, cpus=path.cpus)
+    reader = Reader(
+        path.hot,
+        path.cold,
+        path.slices,
+        lg_buckets=path.lg_buckets,
+        cpus=path.cpus,
+        hash_key=secret,
+    )
     ticker = Ticker(path, reader, tasks.absorb, Pace(config.cpu_budget_percent / 100))
     agent_uid, _ = privilege.user_ids("agent_user", config.agent_user)
     server = Server(
@@ -107,7 +116,7 @@ def start(config: Settings) -> None:
         listener = bind(Path(config.socket), agent_uid)
         if os.getuid() == 0:
             privilege.drop_to(uid, gid, opened.path.capabilities)
-        asyncio.run(serve(config, opened, listener))
+        asyncio.run(serve(config, opened, secret, listener))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -77,7 +77,14 @@ def _count_own_packets(hook: str) -> _Counted:
     with HOOKS[hook](secret, _LG_BUCKETS) as path:
         path.attach()
         _send()
-        reader = Reader(path.hot, path.cold, path.slices, lg_buckets=_LG_BUCKETS, cpus=path.cpus)
+        reader = Reader(
+            path.hot,
+            path.cold,
+            path.slices,
+            lg_buckets=_LG_BUCKETS,
+            cpus=path.cpus,
+            hash_key=secret,
+        )
         received, sent = reader.read(path.flip(), 0).sides
         return _Counted(received.packets, sent.packets)
 

@@ -27,6 +27,9 @@ _log = structlog.get_logger()
 class Flippable(Protocol):
     """What the ticker needs of a counting path."""
 
+    sample_shift: int
+    """1 of 2^sample_shift flows is sampled from the next flip on."""
+
     def refresh(self) -> None:
         """Follow the host's addresses and devices."""
 
@@ -86,6 +89,7 @@ class Ticker:
         # A tick that ends on a boundary belongs to the time before it.
         tick_id = (time.time_ns() - TICK_NS // 2) // TICK_NS
         tick = self._reader.read(self._path.flip(), tick_id)
+        self._path.sample_shift = self._reader.next_sample_shift(tick)
         self._cost_ns += time.thread_time_ns() - begun_ns
         return tick
 

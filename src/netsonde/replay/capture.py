@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import gzip
 import os
+import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from netsonde.model.errors import BadField
+from netsonde.sketch import _abi
 from netsonde.sketch._core import CaptureWalk, FlowTable
 from netsonde.sketch.tick import TICK_NS, Reader, Tick
 
@@ -22,7 +24,6 @@ _WINDOW_BYTES = 4 << 20
 _GZIP_MAGIC = b"\x1f\x8b"
 _LG_BUCKETS = 13
 """Buckets of the one pretended CPU: 64 K flows a tick."""
-_SAMPLE_SHIFT = 6
 
 
 class Source:
@@ -92,8 +93,13 @@ class Capture:
             self._source.close()
             found = f"; this one is {self._source.fault}" if self._source.fault else ""
             raise BadField("FILE", str(path), f"{error}{found}") from None
-        self._table = FlowTable(secret, _LG_BUCKETS, _SAMPLE_SHIFT)
-        self._reader = Reader(*self._table.buffers(), lg_buckets=_LG_BUCKETS, cpus=1)
+        self._table = FlowTable(secret, _LG_BUCKETS, _abi.SAMPLE_SHIFT_LEAST)
+        self._reader = Reader(
+            *self._table.buffers(),
+            lg_buckets=_LG_BUCKETS,
+            cpus=1,
+            hash_key=struct.unpack("<8Q", secret),
+        )
         self._before_window_bytes = 0
         self.packets = 0
         self.broken: str | None = None

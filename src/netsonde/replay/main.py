@@ -30,6 +30,7 @@ from netsonde.model.key import KeyType
 from netsonde.model.task import Counter, Filter, Increment, Question, Task
 from netsonde.replay.capture import Capture
 from netsonde.sketch.summary import Row, Summary
+from netsonde.sketch.tick import Side
 from netsonde.sketch.window import Window
 
 SCHEMA = 1
@@ -59,6 +60,33 @@ class Asked:
         return self.task.counters[0]
 
 
+@dataclass(slots=True)
+class Hidden:
+    """What ended up in no flow record, summed over ticks."""
+
+    spilled_packets: int = 0
+    contended_packets: int = 0
+    spilled_buckets: int = 0
+    used_buckets: int = 0
+    inserts: int = 0
+    flow_absent_upper: int = 0
+    """E: a five-tuple with more packets in one tick than this is certainly in its records."""
+
+    def absorb(self, side: Side) -> None:
+        """Add a tick's."""
+        self.spilled_packets += side.spilled_packets
+        self.contended_packets += side.contended_packets
+        self.spilled_buckets += side.spilled_buckets
+        self.used_buckets += side.used_buckets
+        self.inserts += side.inserts
+        self.flow_absent_upper = max(self.flow_absent_upper, side.absent_packets)
+
+    @property
+    def packets(self) -> int:
+        """Packets that are in no flow record."""
+        return self.spilled_packets + self.contended_packets
+
+
 @dataclass(frozen=True, slots=True)
 class Counted:
     """What a capture held."""
@@ -67,7 +95,7 @@ class Counted:
     summary: Summary
     ip_packets: int
     ip_bytes: int
-    hidden_packets: int
+    hidden: Hidden
     drops: Tally[str]
     ticks: int
 
@@ -76,14 +104,15 @@ def count(capture: Capture, asked: Asked, progress: Progress) -> Counted:
     """Count a whole capture, tick by tick, as the monitor does."""
     window = Window(asked.task, _CAPACITY)
     drops: Tally[str] = Tally()
-    ip_packets = ip_bytes = hidden = ticks = 0
+    ip_packets = ip_bytes = ticks = 0
+    hidden = Hidden()
     bar = progress.add_task("counting", total=capture.size_bytes or None)
     for tick, offset in capture.ticks():
         window.absorb(tick)
         side = tick.sides[0]
         ip_packets += side.packets
         ip_bytes += side.ip_bytes
-        hidden += side.hidden_packets
+        hidden.absorb(side)
         drops.update(side.drops)
         ticks += 1
         progress.update(bar, completed=offset)
@@ -120,7 +149,12 @@ def as_json(asked: Asked, counted: Counted) -> dict[str, object]:
             "matched_bytes": counted.summary.total_bytes,
             "distinct": distinct,
             "absent_upper": counted.summary.absent_upper,
-            "hidden_packets": counted.hidden_packets,
+            "hidden_packets": counted.hidden.packets,
+            "spilled_share": counted.hidden.spilled_packets / max(1, counted.ip_packets),
+            "spilled_buckets": counted.hidden.spilled_buckets,
+            "used_buckets": counted.hidden.used_buckets,
+            "inserts": counted.hidden.inserts,
+            "flow_absent_upper": counted.hidden.flow_absent_upper,
             "drops": dict(counted.drops),
             "broken": counted.capture.broken,
             "ticks": counted.ticks,
@@ -145,7 +179,8 @@ def as_table(asked: Asked, counted: Counted) -> Table:
 
 def certificate_line(counted: Counted) -> str:
     """Say in one line how far the answer can be trusted."""
-    parts = ["exact" if counted.hidden_packets == 0 else f"±{counted.hidden_packets} packets"]
+    hidden = counted.hidden.packets
+    parts = ["exact" if hidden == 0 else f"±{hidden} packets"]
     parts.append(f"{counted.ip_packets} IP packets of {counted.capture.packets}")
     parts += [f"{name} {number}" for name, number in counted.drops.items() if number]
     parts.append(f"{counted.summary.distinct.estimate} distinct keys")

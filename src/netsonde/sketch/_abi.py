@@ -20,9 +20,19 @@ OUT = 1
 PARITIES = 2
 RECORD_FLOW = 0
 RECORD_LABEL = 1
+SAMPLE_SHIFT_LEAST = 6
+SAMPLE_SHIFT_MOST = 10
 TCP_SYN_ONE = 256
 WAYS = 8
 
+ABSENT = np.dtype(
+    {
+        "names": ["packets", "bytes"],
+        "formats": ["<u8", "<u8"],
+        "offsets": [0, 8],
+        "itemsize": 16,
+    }
+)
 KEY = np.dtype(
     {
         "names": ["src", "dst", "sport", "dport", "proto", "direction", "flags", "reserved"],
@@ -49,10 +59,12 @@ ENTRY = np.dtype(
             "label_bytes",
             "over_packets",
             "over_bytes",
+            "credit_packets",
+            "credit_bytes",
         ],
-        "formats": [KEY, "<u8", "<u8", "<u8", "<u8", "<u8", "<u8"],
-        "offsets": [0, 40, 48, 56, 64, 72, 80],
-        "itemsize": 88,
+        "formats": [KEY, "<u8", "<u8", "<u8", "<u8", "<u8", "<u8", "<u8", "<u8"],
+        "offsets": [0, 40, 48, 56, 64, 72, 80, 88, 96],
+        "itemsize": 104,
     }
 )
 MATCH = np.dtype(
@@ -65,10 +77,19 @@ MATCH = np.dtype(
 )
 RECORD = np.dtype(
     {
-        "names": ["key", "packets", "bytes", "tcp", "kind"],
-        "formats": [KEY, "<u8", "<u8", "<u4", "<u4"],
-        "offsets": [0, 40, 48, 56, 60],
-        "itemsize": 64,
+        "names": [
+            "key",
+            "packets",
+            "bytes",
+            "tcp",
+            "kind",
+            "credit_bytes",
+            "credit_packets",
+            "reserved",
+        ],
+        "formats": [KEY, "<u8", "<u8", "<u4", "<u4", "<u8", "<u4", "<u4"],
+        "offsets": [0, 40, 48, 56, 60, 64, 72, 76],
+        "itemsize": 80,
     }
 )
 TALLY = np.dtype(

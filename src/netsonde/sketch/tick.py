@@ -7,12 +7,14 @@ so a reader takes differences and never writes: reading twice, or late, changes 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netsonde.sketch import _abi, _core
+from netsonde.sketch.absent import Absent, placement
 
 TICK_NS = 100_000_000
 """Length of a tick; tick id = unix time / TICK_NS."""
@@ -37,12 +39,31 @@ class Side:
     packets: int
     """Wire packets counted, in flows or not."""
     ip_bytes: int
-    hidden_packets: int
-    """Part of `packets` that is in no flow record: spilled, or met a busy slice."""
-    hidden_bytes: int
+    spilled_packets: int = 0
+    """Part of `packets` that is in no flow record: its flow gave its slot to another."""
+    spilled_bytes: int = 0
+    contended_packets: int = 0
+    """Part of `packets` that is in no flow record: its new flow met a busy slice."""
+    contended_bytes: int = 0
+    absent_packets: int = 0
+    """E: a flow with more is certainly in the records, whatever the traffic was."""
+    absent_bytes: int = 0
+    inserts: int = 0
+    """Flows that were given a slot, each time they were."""
     drops: dict[str, int]
     """Packets that belong to no flow, by cause; not in `packets`."""
-    spilled_buckets: int
+    used_buckets: int = 0
+    spilled_buckets: int = 0
+
+    @property
+    def hidden_packets(self) -> int:
+        """Packets that are in no flow record."""
+        return self.spilled_packets + self.contended_packets
+
+    @property
+    def hidden_bytes(self) -> int:
+        """Bytes that are in no flow record."""
+        return self.spilled_bytes + self.contended_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +76,8 @@ class Tick:
     """`ns_record[n]`, flows and labels of both directions."""
     sides: tuple[Side, Side]
     """INPUT, OUTPUT."""
+    absent: Absent | None = None
+    """What flows that are in no record may have; None when nothing was spilled."""
 
     def array(self) -> NDArray[np.void]:
         """View the records: shape (n,), dtype `_abi.RECORD`."""
@@ -72,33 +95,55 @@ class Reader:
         *,
         lg_buckets: int,
         cpus: int,
+        hash_key: Sequence[int],
     ) -> None:
+        """View the slices of `cpus` CPUs, counted with the 8 secret words of `hash_key`."""
         self._buffers = (hot, cold, slices)
         self._lg_buckets = lg_buckets
         self._cpus = cpus
+        self._placement = placement(hash_key, lg_buckets)
         self._before: defaultdict[tuple[int, int], NDArray[np.void]] = defaultdict(
             lambda: np.zeros((), _abi.TALLY)
         )
 
     def read(self, epoch: int, tick_id: int) -> Tick:
         """Read a closed epoch; the next one of its parity must not have begun."""
-        records, raw = _core.fold(*self._buffers, self._lg_buckets, self._cpus, epoch)
+        records, raw, hidden = _core.fold(*self._buffers, self._lg_buckets, self._cpus, epoch)
         tallies = np.frombuffer(raw, _abi.TALLY)
-        inward = self._side(tallies[_abi.IN], epoch, _abi.IN)
-        outward = self._side(tallies[_abi.OUT], epoch, _abi.OUT)
-        return Tick(id=tick_id, records=records, sides=(inward, outward))
+        absent = None
+        if tallies["spilled_packets"].any():
+            absent = Absent.from_bytes(hidden, self._placement)
+        inward = self._side(tallies[_abi.IN], epoch, _abi.IN, absent)
+        outward = self._side(tallies[_abi.OUT], epoch, _abi.OUT, absent)
+        return Tick(id=tick_id, records=records, sides=(inward, outward), absent=absent)
 
-    def _side(self, tally: NDArray[np.void], epoch: int, direction: int) -> Side:
+    def next_sample_shift(self, tick: Tick) -> int:
+        """Choose how many flows to sample, so that a tick like this one half fills their slots."""
+        inserts = max(side.inserts for side in tick.sides)
+        sample_slots = _abi.WAYS << self._lg_buckets >> 3
+        least, most = _abi.SAMPLE_SHIFT_LEAST, _abi.SAMPLE_SHIFT_MOST
+        return next((n for n in range(least, most) if inserts >> n <= sample_slots // 2), most)
+
+    def _side(
+        self, tally: NDArray[np.void], epoch: int, direction: int, absent: Absent | None
+    ) -> Side:
         place = (epoch & 1, direction)
         before, self._before[place] = self._before[place], tally.copy()
         contended_packets = int(tally["contended_packets"] - before["contended_packets"])
         contended_bytes = int(tally["contended_bytes"] - before["contended_bytes"])
         drops = tally["drops"] - before["drops"]
+        packets, ip_bytes = absent.most(direction) if absent else (0, 0)
         return Side(
             packets=int(tally["packets"]) + contended_packets,
             ip_bytes=int(tally["bytes"]) + contended_bytes,
-            hidden_packets=int(tally["spilled_packets"]) + contended_packets,
-            hidden_bytes=int(tally["spilled_bytes"]) + contended_bytes,
+            spilled_packets=int(tally["spilled_packets"]),
+            spilled_bytes=int(tally["spilled_bytes"]),
+            contended_packets=contended_packets,
+            contended_bytes=contended_bytes,
+            absent_packets=packets + contended_packets,
+            absent_bytes=ip_bytes + contended_bytes,
+            inserts=int(tally["inserts"] - before["inserts"]),
             drops={name: int(drops[cause]) for name, cause in DROP_CAUSES.items()},
+            used_buckets=int(tally["used_buckets"]),
             spilled_buckets=int(tally["spilled_buckets"]),
         )

@@ -1,8 +1,9 @@
 """Window: the counts of one task over the ticks it was given, in bounded memory.
 
-The one idea: whatever a tick could not put into flow records (`hidden`) may belong to any key, so
-it is added to every upper bound and to no lower bound. With nothing hidden and no table overrun,
-every answer is exact.
+The one idea: whatever a tick could not put into flow records (`hidden`) may belong to some key, so
+it is added to upper bounds and to no lower bound. Five-tuples get what was hidden in their own
+bucket; any coarser key may have flows in every bucket, so it gets all of it. With nothing hidden
+and no table overrun, every answer is exact.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from netsonde.model.errors import NotFound
 from netsonde.model.key import KEY_BYTES, KeyType
 from netsonde.model.task import Counter, Increment, Question, Task
 from netsonde.sketch import _abi, _core
+from netsonde.sketch.absent import COLUMNS, Absent
 from netsonde.sketch.match import DIRECTIONS, match_bytes
 from netsonde.sketch.summary import KEY_DTYPE, Summary
 from netsonde.sketch.tick import Tick
 
 CAPACITY = 1 << 15
-"""Keys a counter holds before it drops the lighter half (88 bytes each)."""
+"""Keys a counter holds before it drops the lighter half (104 bytes each)."""
 
 _COLUMN = {Increment.PACKETS: "packets", Increment.BYTES: "bytes"}
 
@@ -36,6 +38,8 @@ class Window:
         self._totals = _core.KeyTable(bytes(KEY_BYTES), 16, False)
         self._tables: dict[str, _core.KeyTable] = {}
         self._hidden = {"packets": 0, "bytes": 0}
+        self._contended = {"packets": 0, "bytes": 0}
+        self._absent: Absent | None = None
         self.first_tick: int | None = None
         self.last_tick: int | None = None
         for counter in task.counters:
@@ -55,6 +59,10 @@ class Window:
         for side in self._sides:
             self._hidden["packets"] += tick.sides[side].hidden_packets
             self._hidden["bytes"] += tick.sides[side].hidden_bytes
+            self._contended["packets"] += tick.sides[side].contended_packets
+            self._contended["bytes"] += tick.sides[side].contended_bytes
+        if tick.absent:
+            self._absent = self._absent + tick.absent if self._absent else tick.absent
         if not tick.records:
             return
         self._totals.add(tick.records, self._match)
@@ -69,15 +77,19 @@ class Window:
         packets, ip_bytes = self._total("packets"), self._total("bytes")
         entries = np.zeros(0, _abi.ENTRY)
         increment, threshold, absent, distinct = Increment.PACKETS, 1.0, 0, Bound.exactly(0)
+        doubt = np.zeros(0, np.int64)
         if counter is not None:
             table = self._tables.get(counter.key_type)
             if table is None:
                 raise NotFound(f"no counter {counter.key_type} here")
             increment, threshold = counter.increment, counter.hitter_threshold
             entries = np.frombuffer(table.entries(), _abi.ENTRY)
-            absent = table.absent()[list(_COLUMN).index(increment)] + self._doubt(increment)
+            kind = KeyType.parse(counter.key_type)
+            doubt = self._doubt(kind, entries, increment)
+            absent = table.absent()[list(_COLUMN).index(increment)]
+            absent += self._absent_doubt(kind, question.key, increment)
             distinct = self._distinct(table, entries, packets)
-        lower, estimate, upper = self._counts(entries, increment)
+        lower, estimate, upper = self._counts(entries, increment, doubt)
         heavy = estimate > threshold * estimate.sum()
         keys = np.ascontiguousarray(entries["key"]).view(KEY_DTYPE).reshape(-1)
         chosen = np.ones(len(keys), np.bool_)
@@ -98,8 +110,29 @@ class Window:
             last_tick=self.last_tick or 0,
         ).limited(question.limit)
 
-    def _doubt(self, increment: Increment) -> int:
-        return self._hidden[_COLUMN[increment]]
+    def _doubt(
+        self, kind: KeyType, entries: NDArray[np.void], increment: Increment
+    ) -> NDArray[np.int64]:
+        """Give the most of what was hidden that each entry's key may have."""
+        column = _COLUMN[increment]
+        if not kind.is_flow or self._absent is None:
+            return np.full(len(entries), self._hidden[column], np.int64)
+        keys = np.ascontiguousarray(entries["key"])
+        hidden = self._absent.of(keys, self._sides)[:, COLUMNS.index(column)]
+        own = hidden - entries["credit_" + column].astype(np.int64) + self._contended[column]
+        return np.minimum(own, self._hidden[column])
+
+    def _absent_doubt(self, kind: KeyType, key: bytes | None, increment: Increment) -> int:
+        """Give the most of what was hidden that a key without an entry may have; None: any key."""
+        column = _COLUMN[increment]
+        if not kind.is_flow or self._absent is None:
+            return self._hidden[column]
+        at = COLUMNS.index(column)
+        if key is None:
+            own = self._absent.of_any(self._sides)[at]
+        else:
+            own = int(self._absent.of(np.frombuffer(key, _abi.KEY), self._sides)[0, at])
+        return min(own + self._contended[column], self._hidden[column])
 
     def _total(self, column: str) -> Bound:
         entries = np.frombuffer(self._totals.entries(), _abi.ENTRY)
@@ -109,12 +142,12 @@ class Window:
         return Bound(lower=lower, estimate=min(lower + labels, upper), upper=upper)
 
     def _counts(
-        self, entries: NDArray[np.void], increment: Increment
+        self, entries: NDArray[np.void], increment: Increment, doubt: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         column = _COLUMN[increment]
         lower = entries[column].astype(np.int64)
         over = entries["over_" + column].astype(np.int64)
-        upper = lower + over + self._doubt(increment)
+        upper = lower + over + doubt
         estimate = np.minimum(lower + entries["label_" + column].astype(np.int64), upper)
         return lower, estimate, upper
 

@@ -20,10 +20,8 @@ def tick(number: int, packets: int) -> Tick:
     record = np.zeros(1, _abi.RECORD)
     record["packets"], record["bytes"] = packets, 100 * packets
     record["key"]["proto"] = 6
-    empty = {"packets": 0, "ip_bytes": 0, "hidden_packets": 0, "hidden_bytes": 0}
-    quiet = Side(**empty, drops={"not_ip": 0}, spilled_buckets=0)
-    drops = {"drops": {"not_ip": 2}, "spilled_buckets": 0}
-    busy = Side(**empty | {"packets": packets, "ip_bytes": 100 * packets}, **drops)
+    quiet = Side(packets=0, ip_bytes=0, drops={"not_ip": 0})
+    busy = Side(packets=packets, ip_bytes=100 * packets, drops={"not_ip": 2})
     return Tick(id=number, records=record.tobytes(), sides=(busy, quiet))
 
 

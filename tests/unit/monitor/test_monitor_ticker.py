@@ -32,6 +32,9 @@ class Reader:
     def read(self, epoch: int, tick_id: int) -> Tick:
         return Tick(id=tick_id, records=b"", sides=())
 
+    def next_sample_shift(self, tick: Tick) -> int:
+        return 7
+
 
 def test_those_who_wait_together_share_a_flip() -> None:
     async def story() -> None:

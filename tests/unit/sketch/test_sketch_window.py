@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import struct
 from collections import Counter as Tally
 
 import pytest
@@ -24,8 +25,14 @@ class Host:
     """A flow table that is fed by hand."""
 
     def __init__(self, lg_buckets: int) -> None:
-        self.table = FlowTable(secrets.token_bytes(64), lg_buckets, 6)
-        self.reader = Reader(*self.table.buffers(), lg_buckets=lg_buckets, cpus=1)
+        secret = secrets.token_bytes(64)
+        self.table = FlowTable(secret, lg_buckets, _abi.SAMPLE_SHIFT_LEAST)
+        self.reader = Reader(
+            *self.table.buffers(),
+            lg_buckets=lg_buckets,
+            cpus=1,
+            hash_key=struct.unpack("<8Q", secret),
+        )
 
     def tick(self, number: int):
         return self.reader.read(self.table.flip(), number)
