@@ -11,6 +11,11 @@ from pathlib import Path
 
 import pytest
 from features import require
+from hypothesis import settings
+
+# A busy machine makes an example slow, not wrong; the tiers have limits of their own.
+settings.register_profile("netsonde", deadline=None)
+settings.load_profile("netsonde")
 
 _ROOT_TIERS = {
     "kernel": "needs root: loads and attaches BPF programs",
