@@ -11,14 +11,14 @@
 
 enum ns_constant {
 	NS_ABI_VERSION = 1,
-	NS_WAYS = 8,		 /* slots of a bucket */
-	NS_HASH_WORDS = 8,	 /* 64-bit words of the hash key */
-	NS_DIRECTIONS = 2,	 /* NS_IN, NS_OUT */
-	NS_PARITIES = 2,	 /* buffers of a slice: even and odd epochs */
+	NS_WAYS = 8,		   /* slots of a bucket */
+	NS_HASH_WORDS = 8,	   /* 64-bit words of the hash key */
+	NS_DIRECTIONS = 2,	   /* NS_IN, NS_OUT */
+	NS_PARITIES = 2,	   /* buffers of a slice: even and odd epochs */
 	NS_SAMPLE_SHIFT_LEAST = 6, /* 1 of 64 flows, while few are new */
 	NS_SAMPLE_SHIFT_MOST = 10, /* 1 of 1024, in a flood */
-	NS_KEY_HAS_PORTS = 1,	 /* ns_key.flags: ports were read (a port may itself be 0) */
-	NS_TCP_SYN_ONE = 1 << 8, /* ns_slot.tcp: one SYN without ACK */
+	NS_KEY_HAS_PORTS = 1,	   /* ns_key.flags: ports were read (a port may itself be 0) */
+	NS_TCP_SYN_ONE = 1 << 8,   /* ns_slot.tcp: one SYN without ACK */
 };
 
 enum ns_direction {

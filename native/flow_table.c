@@ -17,7 +17,7 @@ struct flow_table {
 static const char type_doc[] =
 	"FlowTable(secret, lg_buckets, sample_shift, epoch=1, /)\n--\n\n"
 	"A flow table in memory: one CPU, two directions, two parities.\n\n"
-	"secret: 64 bytes, the hash key. lg_buckets: 3 to 16. sample_shift: 1 to 32.\n"
+	"secret: 64 bytes, the hash key. lg_buckets: 3 to 16. sample_shift: 6 to 32.\n"
 	"epoch: the first one, 1 to 2^32 - 1.";
 
 static PyObject *flow_table_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)

@@ -9,9 +9,9 @@ int ns_memory_table_open(struct ns_memory_table *table, const char *secret, Py_s
 	size_t buckets;
 
 	if (secret_bytes != NS_HASH_WORDS * 8 || lg_buckets < 3 || lg_buckets > 16 ||
-	    sample_shift < 1 || sample_shift > 32) {
+	    sample_shift < NS_SAMPLE_SHIFT_LEAST || sample_shift > 32) {
 		PyErr_SetString(PyExc_ValueError, "a flow table: secret is 64 bytes, lg_buckets 3 "
-						  "to 16, sample_shift 1 to 32");
+						  "to 16, sample_shift 6 to 32");
 		return -1;
 	}
 	buckets = (size_t)SLICES << lg_buckets;
