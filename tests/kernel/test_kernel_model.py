@@ -74,7 +74,7 @@ def assert_equal(path: NetfilterPath, cpu: int, packets: Iterable[bytes], flip_e
 
 @pytest.mark.parametrize(("seed", "flows"), [(1, 20), (2, 100), (3, 3000)])
 def test_generated_traffic(path: NetfilterPath, one_cpu: int, seed: int, flows: int) -> None:
-    assert_equal(path, one_cpu, (data for _, data in traffic(seed, 4000, flows)), 1500)
+    assert_equal(path, one_cpu, (data for _, data in traffic(seed, 6000, flows)), 3500)
     spilled = int(np.frombuffer(path.hot, _abi.HOT)["spill_packets"].sum())
     assert flows <= 100 or spilled > 0
 
