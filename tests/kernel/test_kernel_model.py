@@ -74,13 +74,13 @@ def assert_equal(path: NetfilterPath, cpu: int, packets: Iterable[bytes], flip_e
 
 @pytest.mark.parametrize(("seed", "flows"), [(1, 20), (2, 100), (3, 3000)])
 def test_generated_traffic(path: NetfilterPath, one_cpu: int, seed: int, flows: int) -> None:
-    assert_equal(path, one_cpu, (data for _, data in traffic(seed, 6000, flows)), 3500)
-    spilled = int(np.frombuffer(path.hot, _abi.HOT)["spill_packets"].sum())
-    assert flows <= 100 or spilled > 0
+    assert_equal(path, one_cpu, (data for _, data in traffic(seed, 4000, flows)), 1500)
 
 
 def test_odd_packets(path: NetfilterPath, one_cpu: int) -> None:
     assert_equal(path, one_cpu, odd_traffic(4, 3000), 5000)
+    # Far more flows than the 128 slots: whatever the secret, some gave way.
+    assert np.frombuffer(path.hot, _abi.HOT)["spill_packets"].any()
 
 
 def test_the_epoch_wraps(path: NetfilterPath, one_cpu: int) -> None:
