@@ -104,6 +104,7 @@ static void do_flip(struct ns_packet_ring *ring, int idle)
 		ns_memory_table_drop(&ring->table, NS_IN, NS_DROP_RING_FULL, news);
 		ring->reported += news;
 	}
+	ring->table.sample_shift = ring->next_sample_shift;
 	ring->closed = ns_memory_table_flip(&ring->table);
 	__atomic_store_n(&ring->flip_pending, 0, __ATOMIC_RELEASE);
 	pthread_cond_signal(&ring->done);
@@ -215,13 +216,14 @@ static int await_flip(struct ns_packet_ring *ring, time_t wait_s)
 	return !ring->flip_pending;
 }
 
-int ns_packet_ring_flip(struct ns_packet_ring *ring, ns_u32 *closed)
+int ns_packet_ring_flip(struct ns_packet_ring *ring, ns_u32 sample_shift, ns_u32 *closed)
 {
 	int failed = 0;
 
 	pthread_mutex_lock(&ring->lock);
 	if (!ring->flip_pending) { /* else an errand that was given up is still to be done */
 		failed = read_statistics(ring);
+		ring->next_sample_shift = sample_shift;
 		__atomic_store_n(&ring->flip_at, ring->delivered, __ATOMIC_RELAXED);
 		__atomic_store_n(&ring->flip_pending, !failed, __ATOMIC_RELEASE);
 	}

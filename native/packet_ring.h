@@ -44,7 +44,8 @@ struct ns_packet_ring {
 	pthread_mutex_t lock;
 	pthread_cond_t done;
 	int flip_pending;
-	ns_u64 flip_at; /* close the epoch once so many frames are read; 0: at once */
+	ns_u32 next_sample_shift; /* of the epoch that the flip begins */
+	ns_u64 flip_at;		  /* close the epoch once so many frames are read; 0: at once */
 	ns_u64 delivered, lost;
 	ns_u32 closed;
 };
@@ -66,9 +67,10 @@ void ns_packet_ring_walk(struct ns_packet_ring *ring);
 void ns_packet_ring_stop(struct ns_packet_ring *ring);
 
 /*
- * Close the epoch and give its number. When it returns 0 nobody writes that epoch any more. Takes
- * up to two of the ring's block timeouts; -1 with errno set when the reader does not answer.
+ * Close the epoch and give its number; 1 of 2^sample_shift flows is sampled in the next. When it
+ * returns 0 nobody writes that epoch any more. Takes up to two of the ring's block timeouts; -1
+ * with errno set when the reader does not answer.
  */
-int ns_packet_ring_flip(struct ns_packet_ring *ring, ns_u32 *closed);
+int ns_packet_ring_flip(struct ns_packet_ring *ring, ns_u32 sample_shift, ns_u32 *closed);
 
 #endif

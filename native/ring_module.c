@@ -143,16 +143,23 @@ static PyObject *packet_ring_stop(PyObject *object, PyObject *Py_UNUSED(none))
 }
 
 static const char flip_doc[] =
-	"flip()\n--\n\n"
-	"Move on to the next epoch; gives the closed one, which nobody writes any more. Somebody\n"
-	"must be inside walk(). Raises OSError.";
+	"flip(sample_shift, /)\n--\n\n"
+	"Move on to the next epoch, in which 1 of 2^sample_shift flows is sampled; gives the\n"
+	"closed one, which nobody writes any more. Somebody must be inside walk(). Raises OSError.";
 
-static PyObject *packet_ring_flip(PyObject *object, PyObject *Py_UNUSED(none))
+static PyObject *packet_ring_flip(PyObject *object, PyObject *arguments)
 {
+	unsigned int sample_shift;
 	ns_u32 closed;
 	int failed;
 
-	Py_BEGIN_ALLOW_THREADS failed = ns_packet_ring_flip(ring_of(object), &closed);
+	if (!PyArg_ParseTuple(arguments, "I", &sample_shift))
+		return NULL;
+	if (sample_shift < NS_SAMPLE_SHIFT_LEAST || sample_shift > 32) {
+		PyErr_SetString(PyExc_ValueError, "flip: sample_shift is 6 to 32");
+		return NULL;
+	}
+	Py_BEGIN_ALLOW_THREADS failed = ns_packet_ring_flip(ring_of(object), sample_shift, &closed);
 	Py_END_ALLOW_THREADS if (failed) return PyErr_SetFromErrno(PyExc_OSError);
 	return PyLong_FromUnsignedLong(closed);
 }
@@ -168,7 +175,7 @@ static PyObject *packet_ring_buffers(PyObject *object, PyObject *Py_UNUSED(none)
 
 static PyMethodDef methods[] = {
 	{"buffers", packet_ring_buffers, METH_NOARGS, buffers_doc},
-	{"flip", packet_ring_flip, METH_NOARGS, flip_doc},
+	{"flip", packet_ring_flip, METH_VARARGS, flip_doc},
 	{"follow", packet_ring_follow, METH_VARARGS, follow_doc},
 	{"listen", packet_ring_listen, METH_NOARGS, listen_doc},
 	{"stop", packet_ring_stop, METH_NOARGS, stop_doc},

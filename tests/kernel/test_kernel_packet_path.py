@@ -78,7 +78,12 @@ class Counting:
     def __post_init__(self) -> None:
         path = self.path
         self._reader = Reader(
-            path.hot, path.cold, path.slices, lg_buckets=LG_BUCKETS, cpus=path.cpus
+            path.hot,
+            path.cold,
+            path.slices,
+            lg_buckets=LG_BUCKETS,
+            cpus=path.cpus,
+            hash_key=SECRET,
         )
         self.flows: dict[tuple[object, ...], Counter[str]] = {}
         self.drops: Counter[str] = Counter()

@@ -18,10 +18,10 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
+from netsonde.kernel import _abi
 from netsonde.kernel._ring import PacketRing
 from netsonde.kernel.addresses import local_addresses
 from netsonde.kernel.devices import counted_devices
-from netsonde.kernel.tables import SAMPLE_SHIFT
 from netsonde.model.errors import UnsupportedByKernel
 
 BLOCK_BYTES = 1 << 18
@@ -55,6 +55,7 @@ class PacketPath:
     cold: memoryview
     slices: memoryview
     cpus = 1
+    sample_shift = _abi.SAMPLE_SHIFT_LEAST
 
     def __init__(self, *, hash_key: Sequence[int], lg_buckets: int) -> None:
         """Make the socket and its ring of 8 MiB; nothing is counted yet.
@@ -73,7 +74,7 @@ class PacketPath:
                 BLOCK_BYTES,
                 struct.pack("<8Q", *hash_key),
                 lg_buckets,
-                SAMPLE_SHIFT,
+                self.sample_shift,
             )
         except BaseException:
             self._socket.close()
@@ -103,7 +104,7 @@ class PacketPath:
             # Not sooner: a thread keeps the privileges it was born with, and attaching needed some.
             self._reader = threading.Thread(target=self._ring.walk, name="ring", daemon=True)
             self._reader.start()
-        return self._ring.flip()
+        return self._ring.flip(self.sample_shift)
 
     def close(self) -> None:
         """End the reader and the socket; the views must not be used any more."""
