@@ -48,7 +48,8 @@ def measure(sections: list[str], size: scale.Scale) -> bars.Results:
         results[name] = SECTIONS[name](size)
         print(f"{time.monotonic() - start_s:.0f} s")
     stolen = machine.stolen_share(before, machine.cpu_times())
-    results["machine"] = {**described, "stolen_share": stolen}
+    load_after = machine.describe()["load_average_1min"]
+    results["machine"] = {**described, "load_after": load_after, "stolen_share": stolen}
     return results
 
 
@@ -77,7 +78,7 @@ def main() -> int:
     (RESULTS / f"{results['date']}.json").write_text(json.dumps(results, indent=1) + "\n")
     PAGE.write_text(page)
     for verdict in bars.verdicts(results):
-        print(f"{'met' if verdict.met else 'MISSED':7}{verdict.what}: {verdict.figure}")
+        print(f"{verdict.met:8}{verdict.what}: {verdict.figure}")
     return 0
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.data_path import ladder
+from benchmarks.data_path.spread import Spread, spread
 from netsonde.kernel import _abi
 from netsonde.kernel.hooks import HOOKS
 from netsonde.monitor.main import Settings
@@ -24,7 +25,9 @@ class Verdict:
     what: str
     bar: str
     figure: str
-    met: bool
+    met: str
+    """`yes`, `no`, or `unclear`: the quartiles lie on both sides of the bar, so the machine was too
+    noisy to tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +36,25 @@ class Bar:
 
     what: str
     section: str
-    figure: Callable[[Any], float]
+    figure: Callable[[Any], Spread]
     limit: float
     at_least: bool
     unit: str
 
     def judge(self, results: Results) -> Verdict:
         """Hold a run to the bar."""
-        value = self.figure(results[self.section])
-        met = value >= self.limit if self.at_least else value <= self.limit
+        found = self.figure(results[self.section])
+        reached = {self._reached(found[part]) for part in ("median", "low", "high")}
+        met = "unclear" if len(reached) > 1 else "yes" if reached.pop() else "no"
         sign = "≥" if self.at_least else "≤"
+        figure = _number(found["median"])
+        if found["low"] != found["high"]:
+            figure += f" [{_number(found['low'])}, {_number(found['high'])}]"
         bar = f"{sign} {_number(self.limit)} {self.unit}".rstrip()
-        return Verdict(self.what, bar, f"{_number(value)} {self.unit}".rstrip(), met)
+        return Verdict(self.what, bar, f"{figure} {self.unit}".rstrip(), met)
+
+    def _reached(self, value: float) -> bool:
+        return value >= self.limit if self.at_least else value <= self.limit
 
 
 def verdicts(results: Results) -> Iterator[Verdict]:
@@ -54,96 +64,116 @@ def verdicts(results: Results) -> Iterator[Verdict]:
             yield bar.judge(results)
 
 
-def table_bytes_per_cpu(_ladder: Any) -> float:
+def _table_mib(_ladder: Any) -> Spread:
     """Memory of one CPU's slices with the monitor's default size: both directions and parities."""
     buckets = _abi.DIRECTIONS * _abi.PARITIES << Settings().lg_buckets
-    return buckets * (_abi.HOT.itemsize + _abi.COLD.itemsize) / 2**20
+    return spread([buckets * (_abi.HOT.itemsize + _abi.COLD.itemsize) / 2**20])
 
 
-def _net_ns(keys: str) -> Callable[[Any], float]:
-    return lambda found: float(found[keys]["net_ns"][ladder.TABLE]["median"])
+def _ladder(keys: str, kind: str) -> Callable[[Any], Spread]:
+    return lambda found: _times(found[keys][kind][ladder.TABLE], 1)
 
 
-def _against_map(keys: str) -> Callable[[Any], float]:
-    return lambda found: float(found[keys]["against_best_map"][ladder.TABLE]["median"])
+def _ours(kind: str, figure: str, factor: float = 1) -> Callable[[Any], Spread]:
+    return lambda found: _times(found[DEFAULT][kind][figure], factor)
 
 
-def _slowest(figure: Callable[[Any], float]) -> Callable[[Any], float]:
-    return lambda found: min(figure(capture) for capture in found.values())
+def _reported(found: Any) -> Spread:
+    return spread([100 * found[DEFAULT]["figures"]["few_reported"]["least"]])
 
 
-def _ours(figure: Callable[[Any], float]) -> Callable[[Any], float]:
-    return lambda found: figure(found[DEFAULT])
+def _slowest(figure: Callable[[Any], Spread], factor: float = 1) -> Callable[[Any], Spread]:
+    return lambda found: _times(
+        min((figure(capture) for capture in found.values()), key=lambda rate: rate["median"]),
+        factor,
+    )
 
 
-def _violations(found: Any) -> float:
-    return float(sum(scores[ladder.TABLE]["bound_violations"] for scores in found.values()))
+def _violations(found: Any) -> Spread:
+    return spread([sum(scores[ladder.TABLE]["bound_violations"] for scores in found.values())])
+
+
+def _times(value: Spread, factor: float) -> Spread:
+    return Spread(
+        median=value["median"] * factor,
+        low=value["low"] * factor,
+        high=value["high"] * factor,
+        least=value["least"] * factor,
+        rounds=value["rounds"],
+    )
 
 
 _BARS = (
-    Bar("table update, 16 K flows", "ladder", _net_ns("16 K"), 30, False, "ns"),
-    Bar("table update, every packet a new flow", "ladder", _net_ns("flood"), 120, False, "ns"),
+    Bar("table update, 16 K flows", "ladder", _ladder("16 K", "net_ns"), 30, False, "ns"),
+    Bar(
+        "table update, every packet a new flow",
+        "ladder",
+        _ladder("flood", "net_ns"),
+        120,
+        False,
+        "ns",
+    ),
     Bar(
         "table update against the best kernel map, 64 K flows",
-        *("ladder", _against_map("64 K"), 1 / 3, False, "x"),
+        *("ladder", _ladder("64 K", "against_best_map"), 1 / 3, False, "x"),
     ),
     Bar(
         "table update against the best kernel map, every packet a new flow",
-        *("ladder", _against_map("flood"), 1 / 3, False, "x"),
+        *("ladder", _ladder("flood", "against_best_map"), 1 / 3, False, "x"),
     ),
-    Bar("table memory per CPU", "ladder", table_bytes_per_cpu, 5, False, "MiB"),
+    Bar("table memory per CPU", "ladder", _table_mib, 5, False, "MiB"),
     Bar(
         "packets counted at saturation, least round",
         "traffic",
-        _ours(lambda found: 100 * found["figures"]["few_reported"]["least"]),
+        _reported,
         *(100, True, "%"),
     ),
     Bar(
         "UDP rate kept at saturation",
         "traffic",
-        _ours(lambda found: 100 * found["kept"]["few_kpps"]["median"]),
+        _ours("kept", "few_kpps", 100),
         *(97, True, "%"),
     ),
     Bar(
         "TCP throughput kept",
         "traffic",
-        _ours(lambda found: 100 * found["kept"]["tcp_gbps"]["median"]),
+        _ours("kept", "tcp_gbps", 100),
         *(97, True, "%"),
     ),
     Bar(
         "UDP rate against the prototype's",
         "traffic",
-        _ours(lambda found: found["against_prototype"]["few_kpps"]["median"]),
+        _ours("against_prototype", "few_kpps"),
         *(20, True, "x"),
     ),
     Bar(
         "TCP throughput against the prototype's",
         "traffic",
-        _ours(lambda found: found["against_prototype"]["tcp_gbps"]["median"]),
+        _ours("against_prototype", "tcp_gbps"),
         *(100, True, "x"),
     ),
     Bar(
         "packets lost at saturation",
         "traffic",
-        _ours(lambda found: 100 * found["figures"]["few_lost"]["median"]),
+        _ours("figures", "few_lost", 100),
         *(0, False, "%"),
     ),
     Bar(
         "memory of the monitor",
         "traffic",
-        _ours(lambda found: found["figures"]["rss_mb"]["median"]),
+        _ours("figures", "rss_mb"),
         *(80, False, "MB"),
     ),
     Bar(
         "native replay, slowest capture",
         "captures",
-        _slowest(lambda found: found["packets_per_s"]["netsonde"]["median"] / 1e6),
+        _slowest(lambda found: found["packets_per_s"]["netsonde"], 1e-6),
         *(4, True, "M packets/s"),
     ),
     Bar(
         "native replay against dpkt, slowest capture",
         "captures",
-        _slowest(lambda found: found["against_dpkt"]["median"]),
+        _slowest(lambda found: found["against_dpkt"]),
         *(40, True, "x"),
     ),
     Bar("bound violations", "accuracy", _violations, 0, False, ""),
