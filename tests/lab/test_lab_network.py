@@ -42,11 +42,8 @@ def remains():
     """List what exists of a lab: namespaces, files, live processes, links in this namespace."""
     named = [path.name for path in NAMESPACES.glob("netsonde-*")]
     files = list(RUN.rglob("*")) if RUN.exists() else []
-    processes = [
-        command
-        for path in Path("/proc").glob("[0-9]*/cmdline")
-        if b"netsonde-" in (command := read(path)) and b"netsonde-lab\0" not in command
-    ]
+    programs = (read(path).split(b"\0")[0] for path in Path("/proc").glob("[0-9]*/cmdline"))
+    processes = [program for program in programs if program.startswith(b"netsonde-")]
     return named, files, processes, sorted(os.listdir("/sys/class/net"))
 
 
