@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from features import needs
 from pyroute2 import IPRoute, netns
 
 from netsonde.kernel.netfilter import NetfilterPath
@@ -174,6 +175,7 @@ def packet_path(network: None) -> Iterator[Counting]:
         yield Counting(path)
 
 
+@needs("netfilter_link", minimum=(6, 4))
 def test_counts_equal_netfilters_flow_by_flow(packet_path: Counting) -> None:
     with namespace.inside(HERE):
         netfilter = NetfilterPath(hash_key=SECRET, lg_buckets=LG_BUCKETS)
