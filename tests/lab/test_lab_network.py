@@ -40,7 +40,7 @@ with socket.create_connection((sys.argv[1], 9000)) as connection:
 
 def remains():
     """List what exists of a lab: namespaces, files, live processes, links in this namespace."""
-    named = [path.name for path in NAMESPACES.glob("netsonde-*")]
+    named = [path.name for path in NAMESPACES.glob("netsonde-[nh]*")]
     files = list(RUN.rglob("*")) if RUN.exists() else []
     programs = (read(path).split(b"\0")[0] for path in Path("/proc").glob("[0-9]*/cmdline"))
     processes = [program for program in programs if program.startswith(b"netsonde-")]
