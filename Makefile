@@ -129,11 +129,11 @@ $(BIN)/meson: $(VENV)/packages pyproject.toml
 
 $(VENV)/installed: $(BIN)/meson $(SOURCES)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pip install -q --disable-pip-version-check \
-		--no-build-isolation -Cbuild-dir=build/wheel '.[dev]'
+		--no-build-isolation --config-settings=build-dir=build/wheel '.[dev]'
 	@touch $@
 
 $(VENV)/bench: $(VENV)/installed
 	$(call install-debian,$(BENCH_PACKAGES))
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pip install -q --disable-pip-version-check \
-		--no-build-isolation -Cbuild-dir=build/wheel '.[bench]'
+		--no-build-isolation --config-settings=build-dir=build/wheel '.[bench]'
 	@touch $@

@@ -19,7 +19,7 @@ settings.load_profile("netsonde")
 
 _ROOT_TIERS = {
     "kernel": "needs root: loads and attaches BPF programs",
-    "lab": "needs root: builds network namespaces",
+    "lab": "needs root, or to be run alone: pytest tests/lab",
 }
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from features import needs
-from pyroute2 import IPRoute, netns
+from pyroute2 import IPRoute, config, netns
 
 from netsonde.kernel.netfilter import NetfilterPath
 from netsonde.kernel.packet_path import PacketPath
@@ -40,10 +40,10 @@ TRANSFER_BYTES = 100_000_000
 @pytest.fixture
 def network() -> Iterator[None]:
     """Two quiet hosts and a link; the first one's end is the port of a bridge with the address."""
-    for name in (HERE, THERE):
-        netns.create(name)
+    config.default_communicate_timeout = 30  # a busy machine needs more than 1 s for a process
     try:
         for name in (HERE, THERE):
+            netns.create(name)
             with namespace.inside(name):
                 for scope in ("all", "default"):
                     settings = Path("/proc/sys/net/ipv6/conf", scope)
@@ -66,7 +66,7 @@ def network() -> Iterator[None]:
                 links.link("set", index=links.link_lookup(ifname="lo")[0], state="up")
         yield
     finally:
-        for name in (HERE, THERE):
+        for name in set(netns.listnetns()) & {HERE, THERE}:
             netns.remove(name)
 
 
@@ -100,6 +100,11 @@ class Counting:
             key = tuple(field.tobytes() for field in record["key"])
             counts = {"packets": int(record["packets"]), "bytes": int(record["bytes"])}
             self.flows.setdefault(key, Counter()).update(counts)
+
+    def spoken(self) -> dict[tuple[object, ...], Counter[str]]:
+        """TCP and UDP: multicast listeners are announced, and resolved, when the kernel likes."""
+        kind = _abi.KEY.names.index("proto")
+        return {key: counts for key, counts in self.flows.items() if key[kind] in (b"\6", b"\x11")}
 
     def packets(self, direction: int, proto: int) -> int:
         """Packets of one protocol and direction."""
@@ -190,7 +195,8 @@ def test_counts_equal_netfilters_flow_by_flow(packet_path: Counting) -> None:
         datagrams(THERE, HERE)
         packet_path.close_tick()
         counting.close_tick()
-    assert packet_path.flows == counting.flows
+    assert packet_path.spoken() == counting.spoken()
+    assert len(packet_path.spoken()) > 10
     assert packet_path.hidden_packets == counting.hidden_packets == 0
     assert packet_path.drops["not_ip"] > 0  # ARP
     assert packet_path.drops.total() == packet_path.drops["not_ip"]

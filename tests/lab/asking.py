@@ -15,11 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
-from netsonde.lab import namespace
+from netsonde.lab import namespace, world
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ROOT = "10.0.0.2"
 PATIENCE_S = 30
+# Root of a user namespace may load no programs, which is what packet sockets are for.
+HOOKS = ["netfilter", "tcx", "clsact"] * world.maps_user(1) + ["afpacket"]
+"""What monitors can count at here, best first."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,9 @@ the next test; `no_lab` gives the machine without one. It is always taken down a
 
 from __future__ import annotations
 
+import getpass
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +18,19 @@ from typing import Any
 
 import pytest
 
+from netsonde.lab import world
+
 COMMAND = Path(sys.executable).parent / "netsonde-lab"
+
+
+def pytest_configure() -> None:
+    """Put an ordinary user's run into a world of its own, where it is root.
+
+    Called only when this folder is named on the command line: tests of other tiers stay outside.
+    """
+    if os.geteuid() != 0:
+        os.environ.setdefault("LOGNAME", getpass.getuser())  # pytest names its folder after it
+        world.become_root()
 
 
 @dataclass

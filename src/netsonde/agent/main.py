@@ -182,7 +182,7 @@ def become(user: str, state_dir: Path) -> None:
     try:
         entry = pwd.getpwnam(user)
         state_dir.mkdir(parents=True, exist_ok=True)
-        if os.geteuid() == 0:
+        if os.geteuid() == 0 and entry.pw_uid != 0:
             for path in (state_dir, *state_dir.glob("agent.*")):
                 os.chown(path, entry.pw_uid, entry.pw_gid)
             os.setgroups([])

@@ -17,13 +17,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import urlencode
 
-from netsonde.lab import namespace, server, state
+from netsonde.lab import namespace, server, state, world
 from netsonde.lab.errors import LabError
 from netsonde.lab.topology import SWITCH_NAMESPACE, Host, Topology, overlay_tree
 
 DAEMONS = ("monitor", "agent")
 """In the order they start: an agent looks for its monitor."""
-USER = "nobody"
 HTTP_PORT = 8000
 POLL_S = 0.01
 LOG_TAIL_LINES = 15
@@ -37,14 +36,20 @@ def command_line(host: Host, daemon: str, hook: str) -> tuple[str, ...]:
     if daemon == "monitor":
         return (
             *("netsonde-monitor", "--socket", monitor_socket),
-            *("--agent-user", USER, "--user", USER, "--hook", hook),
+            *("--agent-user", user(), "--user", user(), "--hook", hook),
         )
     return (
         *("netsonde-agent", "--listen", f"{host.address}:{HTTP_PORT}"),
         *("--address", host.address, "--peer-port", "8001"),
         *("--monitor-socket", monitor_socket, "--state-dir", str(state.directory(host) / "state")),
-        *("--user", USER, "--probe-max-bytes", "4000000000"),
+        *("--user", user(), "--probe-max-bytes", "4000000000"),
     )
+
+
+def user() -> str:
+    """Name the user that daemons become: in the world of an ordinary user there is only root."""
+    nobody = pwd.getpwnam("nobody")
+    return nobody.pw_name if world.maps_user(nobody.pw_uid) else "root"
 
 
 def deadline_mono_s(hosts: int) -> float:
@@ -103,8 +108,8 @@ def _start_one(host: Host, daemon: str, hook: str, deadline_mono_s: float) -> No
     home.mkdir(exist_ok=True)
     data = home / "state"
     data.mkdir(exist_ok=True)
-    user = pwd.getpwnam(USER)
-    os.chown(data, user.pw_uid, user.pw_gid)
+    owner = pwd.getpwnam(user())
+    os.chown(data, owner.pw_uid, owner.pw_gid)
     launch = server.Launch(
         namespace=host.namespace,
         argv=command_line(host, daemon, hook),

@@ -1,4 +1,4 @@
-"""`netsonde lab`: builds, shows, drives and removes the lab. Needs root.
+"""`netsonde lab`: builds, shows, drives and removes the lab, for root and for ordinary users.
 
 Exit status: 0 fine, 1 a ping was lost, 2 the command could not be carried out (a sentence on
 stderr says why); `exec` gives the status of its command.
@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
-from netsonde.lab import daemons, execute, ping, state, status
+from netsonde.lab import daemons, execute, ping, state, status, world
 from netsonde.lab.errors import LabError, OptionError
 from netsonde.lab.rate import Rate
 from netsonde.lab.shell import Shell
@@ -20,7 +20,7 @@ from netsonde.lab.topology import Topology
 
 app = App(
     name="netsonde lab",
-    help="A network of hosts on this machine, with real traffic. Needs root.",
+    help="A network of hosts on this machine, with real traffic.",
     version_flags=[],
 )
 
@@ -56,6 +56,7 @@ def up(
     started_mono_s = time.monotonic()
     from netsonde.lab import lifecycle  # noqa: PLC0415  loading netlink costs `exec` 0.2 s
 
+    entered = world.ensure()
     with state.exclusive():
         if lab := state.load():
             count = len(lab.topology.hosts)
@@ -64,7 +65,11 @@ def up(
             )
         if state.leftovers():
             print("removing what an earlier lab left behind", flush=True)
-        lifecycle.build(topology, link_rate, hook, with_daemons=daemons)
+        try:
+            lifecycle.build(topology, link_rate, hook, with_daemons=daemons)
+        except BaseException:
+            entered.end()
+            raise
     print(
         f"the lab is up: h1 to {topology.hosts[-1].name}, {time.monotonic() - started_mono_s:.1f} s"
     )
@@ -75,12 +80,16 @@ def down() -> None:
     """End every process of the lab and remove its network; leaves nothing behind."""
     from netsonde.lab import lifecycle  # noqa: PLC0415  loading netlink costs `exec` 0.2 s
 
+    entered = world.join()
+    if entered is None:
+        print("the lab is not up")
+        return
     with state.exclusive():
-        if not state.leftovers():
-            print("the lab is not up")
-            return
-        lifecycle.remove()
-    print("the lab is down")
+        was_up = state.leftovers()
+        if was_up:
+            lifecycle.remove()
+    entered.end()
+    print("the lab is down" if was_up else "the lab is not up")
 
 
 @app.command(name="exec")
@@ -153,6 +162,7 @@ def restart(host: str, daemon: Literal["monitor", "agent"] | None = None) -> Non
     daemon
         Only this one.
     """
+    state.require()
     with state.exclusive():
         lab = state.require()
         found = lab.topology.host(host)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pyroute2 import IPRoute, netns  # type: ignore[import-untyped]
+from pyroute2 import IPRoute, config, netns  # type: ignore[import-untyped]
 from pyroute2.netlink.rtnl.ifaddrmsg import (  # type: ignore[import-untyped]
     IFA_F_NODAD,
 )
@@ -20,6 +20,8 @@ from netsonde.lab.rate import Rate
 from netsonde.lab.topology import SWITCH_NAMESPACE, Host, Topology
 
 HOST_DEVICE = "eth0"
+# A child process makes each namespace; on a busy machine it takes more than the usual 1 s.
+config.default_communicate_timeout = 30
 QUIET_IPV6 = {
     "accept_dad": 0,
     "accept_ra": 0,

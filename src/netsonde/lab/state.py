@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from netsonde.lab import namespace
+from netsonde.lab import namespace, world
 from netsonde.lab.errors import LabError
 from netsonde.lab.topology import SWITCH_NAMESPACE, Host, Topology
 
@@ -56,16 +56,10 @@ def load() -> Lab | None:
 
 
 def require() -> Lab:
-    """Read the lab that is up; raises LabError when it is not, or for a user who is not root."""
-    _require_root()
-    if lab := load():
+    """Enter the user's world and read the lab that is up; raises LabError when it is not."""
+    if world.join() and (lab := load()):
         return lab
     raise LabError("the lab is not up; 'netsonde lab up' builds it")
-
-
-def _require_root() -> None:
-    if os.geteuid() != 0:
-        raise LabError("the lab makes network namespaces and needs root: sudo netsonde lab ...")
 
 
 def leftovers() -> bool:
@@ -97,9 +91,9 @@ def pid_path(host: Host, daemon: str) -> Path:
 def exclusive() -> Iterator[None]:
     """Keep a second command from building or removing the lab; raises LabError at once.
 
-    The lock is on /run itself: a file of its own would be left behind.
+    For a caller that is in the user's world. The lock is on /run itself: a file of its own would be
+    left behind.
     """
-    _require_root()
     descriptor = os.open("/run", os.O_RDONLY | os.O_CLOEXEC)
     try:
         try:

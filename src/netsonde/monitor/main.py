@@ -114,8 +114,7 @@ def start(config: Settings) -> None:
     opened = open_path(config.hook, hash_key=secret, lg_buckets=config.lg_buckets)
     with opened.path, opened.claim:
         listener = bind(Path(config.socket), agent_uid)
-        if os.getuid() == 0:
-            privilege.drop_to(uid, gid, opened.path.capabilities)
+        privilege.drop_to(uid, gid, opened.path.capabilities)
         asyncio.run(serve(config, opened, secret, listener))
 
 

@@ -31,14 +31,16 @@ def user_ids(field: str, name: str) -> tuple[int, int]:
 
 
 def drop_to(uid: int, gid: int, capabilities: Iterable[int]) -> None:
-    """Become another user with these capabilities alone, for good; raises OSError.
+    """Become another user, if root, and keep these capabilities alone, for good; raises OSError.
 
-    Must be called while root, before other threads exist: capabilities belong to a thread.
+    Must be called before other threads exist: capabilities belong to a thread.
     """
-    _prctl(_PR_SET_KEEPCAPS)
-    os.setgroups([])
-    os.setresgid(gid, gid, gid)
-    os.setresuid(uid, uid, uid)
+    # Root of a user namespace may be its only user, and then is an ordinary one outside.
+    if os.getuid() == 0 != uid:
+        _prctl(_PR_SET_KEEPCAPS)
+        os.setgroups([])
+        os.setresgid(gid, gid, gid)
+        os.setresuid(uid, uid, uid)
     words = [0, 0, 0, 0, 0, 0]  # effective, permitted, inheritable; low word, then high word
     for number in capabilities:
         effective = 3 * (number // 32)

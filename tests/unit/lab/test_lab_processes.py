@@ -1,14 +1,16 @@
 """Who a process is: ended or known again only when it is the one that was meant."""
 
 import os
+import socket
 import subprocess
 import sys
 
 import pytest
 
-from netsonde.lab import namespace, state
+from netsonde.lab import namespace, state, world
 from netsonde.lab.errors import LabError
 
+UNUSED_UID = 4_242_424
 STUBBORN = (
     "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
     "print('ready', flush=True); signal.pause()"
@@ -46,12 +48,19 @@ def test_a_record_of_another_start_time_is_not_this_process(tmp_path, record):
     assert state.recorded_process(path) is None
 
 
-def test_a_user_who_is_not_root_is_told_so(monkeypatch):
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(LabError, match="needs root"):
+def test_a_user_without_a_world_has_no_lab(monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: UNUSED_UID)
+    with pytest.raises(LabError, match="the lab is not up"):
         state.require()
-    with pytest.raises(LabError, match="needs root"), state.exclusive():
-        pytest.fail("was let in")
+
+
+def test_a_world_of_somebody_elses_is_not_entered(monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: UNUSED_UID)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as impostor:
+        impostor.bind(f"\0netsonde-lab-{UNUSED_UID}")
+        impostor.listen()
+        with pytest.raises(LabError, match="of another user has taken the name of your lab"):
+            world.join()
 
 
 def test_ends_a_process_by_sigterm(sleeper):
