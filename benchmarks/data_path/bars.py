@@ -10,7 +10,7 @@ from benchmarks.data_path import ladder
 from benchmarks.data_path.spread import Spread, spread
 from netsonde.kernel import _abi
 from netsonde.kernel.hooks import HOOKS
-from netsonde.monitor.main import Settings
+from netsonde.kernel.sizing import lg_buckets, possible_cpus
 
 DEFAULT = f"netsonde, {next(iter(HOOKS))}"
 """The pipeline that is promised: the hook that is tried first."""
@@ -66,7 +66,7 @@ def verdicts(results: Results) -> Iterator[Verdict]:
 
 def _table_mib(_ladder: Any) -> Spread:
     """Memory of one CPU's slices with the monitor's default size: both directions and parities."""
-    buckets = _abi.DIRECTIONS * _abi.PARITIES << Settings().lg_buckets
+    buckets = _abi.DIRECTIONS * _abi.PARITIES << lg_buckets(0, possible_cpus())
     return spread([buckets * (_abi.HOT.itemsize + _abi.COLD.itemsize) / 2**20])
 
 

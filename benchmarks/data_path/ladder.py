@@ -19,7 +19,8 @@ from benchmarks.data_path import machine, programs, zipf
 from benchmarks.data_path.programs import Rung
 from benchmarks.data_path.scale import Scale
 from benchmarks.data_path.spread import Spread, ratios, spread
-from netsonde.monitor.main import Settings
+from netsonde.kernel.sizing import lg_buckets as lg_buckets_of
+from netsonde.kernel.sizing import possible_cpus
 
 ZERO = "harness"
 TABLE = "flow table"
@@ -83,7 +84,7 @@ class _Objects:
 
 def _rungs(keys: Keys, made: _Objects) -> dict[str, Load]:
     """Name every program of a round, in the order of the ladder."""
-    lg_buckets = Settings().lg_buckets
+    lg_buckets = lg_buckets_of(0, possible_cpus())
     rungs: dict[str, Load] = {
         "empty program": partial(programs.plain, made.floor, "bench_empty", {}),
         "parse": partial(programs.plain, made.floor, "bench_parsing", {}),

@@ -9,8 +9,9 @@ import time
 from benchmarks.data_path.scale import Scale
 from benchmarks.data_path.spread import Spread, spread
 from netsonde.kernel.netfilter import NetfilterPath
+from netsonde.kernel.sizing import lg_buckets as lg_buckets_of
+from netsonde.kernel.sizing import possible_cpus
 from netsonde.model.task import Counter, Filter, Increment, Interface, Task
-from netsonde.monitor.main import Settings
 from netsonde.sketch.tick import Reader
 from netsonde.sketch.window import Window
 
@@ -24,7 +25,7 @@ def measure(scale: Scale) -> dict[str, dict[str, Spread]]:
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {max(before)})
     try:
-        lg_buckets = Settings().lg_buckets
+        lg_buckets = lg_buckets_of(0, possible_cpus())
         with NetfilterPath(hash_key=_SECRET, lg_buckets=lg_buckets) as path:
             return {f"{flows}": _measure(path, flows, scale.tick_rounds) for flows in LIVE_FLOWS}
     finally:

@@ -23,6 +23,7 @@ import msgspec
 import structlog
 
 from netsonde.kernel.hooks import AUTO, Opened, open_path
+from netsonde.kernel.sizing import lg_buckets, possible_cpus
 from netsonde.model.errors import BadField, NetsondeError
 from netsonde.monitor import privilege
 from netsonde.monitor.pace import Pace
@@ -50,12 +51,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         msgspec.Meta(description="user to become once attached, keeping only what its hook needs"),
     ] = "nobody"
-    lg_buckets: Annotated[
+    table_mb: Annotated[
         int,
         msgspec.Meta(
-            ge=3, le=16, description="log2 of the buckets (8 flows each) per CPU and direction"
+            ge=0, le=1 << 20, description="memory of the flow table in MiB; 0: 5 for each CPU"
         ),
-    ] = 11
+    ] = 0
     hook: Annotated[
         str,
         msgspec.Meta(description="where to count: auto (the first that works), or a hook's name"),
@@ -111,7 +112,8 @@ def start(config: Settings) -> None:
     agent_uid, _ = privilege.user_ids("agent_user", config.agent_user)
     uid, gid = privilege.user_ids("user", config.user)
     secret = [secrets.randbits(64) for _ in range(_HASH_WORDS)]
-    opened = open_path(config.hook, hash_key=secret, lg_buckets=config.lg_buckets)
+    buckets = lg_buckets(config.table_mb, possible_cpus())
+    opened = open_path(config.hook, hash_key=secret, lg_buckets=buckets)
     with opened.path, opened.claim:
         listener = bind(Path(config.socket), agent_uid)
         privilege.drop_to(uid, gid, opened.path.capabilities)

@@ -42,7 +42,7 @@ def test_help_names_every_command() -> None:
         (["replay", __file__, "--top", "0"], 2, "field 'top' is 0"),
         (["replay", __file__, "--proto", "tpc"], 2, "field 'proto' is 'tpc'"),
         (["replay", __file__, "--src", "10.0.0.1/24"], 2, "field 'src' is '10.0.0.1/24'"),
-        (["monitor", "--lg-buckets", "99"], 2, "field 'lg_buckets' is '99'"),
+        (["monitor", "--table-mb", "-1"], 2, "field 'table_mb' is '-1'"),
         (["agent", "--listen", "nowhere"], 2, "field 'listen' is 'nowhere'"),
     ],
 )
