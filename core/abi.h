@@ -17,8 +17,10 @@ enum ns_constant {
 	NS_PARITIES = 2,	   /* buffers of a slice: even and odd epochs */
 	NS_SAMPLE_SHIFT_LEAST = 6, /* 1 of 64 flows, while few are new */
 	NS_SAMPLE_SHIFT_MOST = 10, /* 1 of 1024, in a flood */
-	NS_KEY_HAS_PORTS = 1,	   /* ns_key.flags: ports were read (a port may itself be 0) */
-	NS_TCP_SYN_ONE = 1 << 8,   /* ns_slot.tcp: one SYN without ACK */
+	NS_HLL_BITS = 12,
+	NS_HLL_REGISTERS = 1 << NS_HLL_BITS,
+	NS_KEY_HAS_PORTS = 1,	 /* ns_key.flags: ports were read (a port may itself be 0) */
+	NS_TCP_SYN_ONE = 1 << 8, /* ns_slot.tcp: one SYN without ACK */
 };
 
 enum ns_direction {
@@ -104,8 +106,11 @@ struct ns_slice {
 	ns_u64 inserts;
 	ns_u64 drops[NS_DROP_CAUSES];
 	ns_u64 reserved[4];
+	ns_u32 distinct[NS_HLL_REGISTERS]; /* hll.h: flows that were inserted */
 };
-_Static_assert(sizeof(struct ns_slice) == 128, "two cache lines, the second for rare drops");
+_Static_assert(__builtin_offsetof(struct ns_slice, distinct) == 128,
+	       "two cache lines, the second for rare drops");
+_Static_assert(sizeof(struct ns_slice) % 64 == 0, "slices share no cache line");
 
 /* Written by user space as one word, read as one word per packet. */
 struct ns_control {

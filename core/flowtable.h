@@ -21,6 +21,7 @@
 #define NS_FLOWTABLE_H
 
 #include "hash.h"
+#include "hll.h"
 #include "parse.h"
 
 enum { NS_NO_LANE = NS_WAYS, NS_LANES_PER_WORD = 4, NS_WEIGHT_BYTES_SHIFT = 8 };
@@ -292,6 +293,7 @@ NS_INLINE int ns_insert(struct ns_slice *slice, struct ns_hot *hot, struct ns_co
 	ns_compiler_barrier();
 	*(volatile ns_u16 *)&hot->tag[lane] = ns_tag(fingerprint);
 	slice->inserts++;
+	ns_hll_add(slice->distinct, hot->epoch, fingerprint);
 	return 1;
 }
 

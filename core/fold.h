@@ -134,6 +134,17 @@ NS_INLINE ns_u32 ns_fold_bucket(const struct ns_hot *hot, const struct ns_cold *
 	return written;
 }
 
+/* Join a closed slice's registers with those of other CPUs: a flow counts once. */
+NS_INLINE void ns_fold_distinct(const struct ns_slice *slice, ns_u32 epoch, ns_u8 *ranks)
+{
+	for (ns_u32 i = 0; i < NS_HLL_REGISTERS; i++) {
+		ns_u32 rank = ns_hll_read(slice->distinct[i], epoch);
+
+		if (rank > ranks[i])
+			ranks[i] = (ns_u8)rank;
+	}
+}
+
 /* Add a slice's own counters, which are cumulative. */
 NS_INLINE void ns_fold_slice(const struct ns_slice *slice, struct ns_tally *tally)
 {

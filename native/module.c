@@ -8,11 +8,13 @@
 #include "fold.h"
 
 static const char fold_doc[] =
-	"fold(hot, cold, slices, lg_buckets, cpus, epoch, /) -> (records, tallies, absent)\n--\n\n"
+	"fold(hot, cold, slices, lg_buckets, cpus, epoch, /) -> (records, tallies, absent, "
+	"ranks)\n--\n\n"
 	"Read the closed buffer of every slice.\n\n"
 	"hot, cold, slices: buffers as core/abi.h lays them out, of cpus x directions x parities\n"
 	"slices. Returns bytes of ns_record[n], of ns_tally[directions] and of\n"
-	"ns_absent[directions][buckets], summed over CPUs: a flow has the same bucket on each.\n"
+	"ns_absent[directions][buckets], summed over CPUs: a flow has the same bucket on each,\n"
+	"and the HyperLogLog's u8[directions][HLL_REGISTERS].\n"
 	"Raises ValueError when a buffer is too small for what it should hold.";
 
 struct fold_input {
@@ -26,6 +28,7 @@ struct fold_output {
 	size_t used, room;
 	struct ns_tally tallies[NS_DIRECTIONS];
 	struct ns_absent *absent; /* [NS_DIRECTIONS << lg_buckets] */
+	ns_u8 ranks[NS_DIRECTIONS][NS_HLL_REGISTERS];
 };
 
 static int fold_sizes_ok(const struct fold_input *in)
@@ -49,8 +52,10 @@ static int fold_one_slice(const struct fold_input *in, ns_u32 index, ns_u32 dire
 	const struct ns_hot *hot = (const struct ns_hot *)in->hot.buf;
 	const struct ns_cold *cold = (const struct ns_cold *)in->cold.buf;
 	size_t buckets = (size_t)1 << in->lg_buckets, first = (size_t)index << in->lg_buckets;
+	const struct ns_slice *slice = (const struct ns_slice *)in->slices.buf + index;
+	size_t used = out->used;
 
-	ns_fold_slice((const struct ns_slice *)in->slices.buf + index, tally);
+	ns_fold_slice(slice, tally);
 	for (size_t i = first; i < first + buckets; i++) {
 		if (out->used + NS_RECORDS_PER_BUCKET > out->room) {
 			size_t room = out->room ? out->room * 2 : 256;
@@ -64,6 +69,8 @@ static int fold_one_slice(const struct fold_input *in, ns_u32 index, ns_u32 dire
 		out->used += ns_fold_bucket(&hot[i], &cold[i], in->epoch, out->records + out->used,
 					    tally, &absent[i - first]);
 	}
+	if (out->used > used)
+		ns_fold_distinct(slice, in->epoch, out->ranks[direction]);
 	return 0;
 }
 
@@ -100,10 +107,11 @@ static PyObject *fold(PyObject *Py_UNUSED(module), PyObject *arguments)
 	out.absent = calloc(absent, sizeof(*out.absent));
 	Py_BEGIN_ALLOW_THREADS failed = !out.absent || fold_all(&in, &out);
 	Py_END_ALLOW_THREADS if (failed) PyErr_NoMemory();
-	else result = Py_BuildValue("y#y#y#", (char *)out.records,
+	else result = Py_BuildValue("y#y#y#y#", (char *)out.records,
 				    (Py_ssize_t)(out.used * sizeof(*out.records)),
 				    (char *)out.tallies, (Py_ssize_t)sizeof(out.tallies),
-				    (char *)out.absent, (Py_ssize_t)(absent * sizeof(*out.absent)));
+				    (char *)out.absent, (Py_ssize_t)(absent * sizeof(*out.absent)),
+				    (char *)out.ranks, (Py_ssize_t)sizeof(out.ranks));
 	free(out.records);
 	free(out.absent);
 release:

@@ -14,7 +14,7 @@ from netsonde.sketch import _abi
 WAYS = _abi.WAYS
 WORD = (1 << 64) - 1
 HALF = (1 << 32) - 1
-SLICE_BYTES = 128
+COUNTER_BYTES = 128
 WITH_PORTS = (6, 17, 132, 136)
 EXTENSIONS = (0, 43, 44, 51, 60)
 
@@ -84,10 +84,18 @@ class Slice:
     buckets: list[Bucket]
     inserts: int = 0
     drops: list[int] = field(default_factory=lambda: [0] * _abi.DROP_CAUSES)
+    registers: list[int] = field(default_factory=lambda: [0] * 4096)
 
     def counters(self) -> bytes:
         counters = struct.pack(f"<4Q{_abi.DROP_CAUSES}Q", 0, 0, 0, self.inserts, *self.drops)
-        return counters.ljust(SLICE_BYTES, b"\0")
+        return counters.ljust(COUNTER_BYTES, b"\0") + struct.pack("<4096I", *self.registers)
+
+    def note(self, fingerprint: int, epoch: int) -> None:
+        """HyperLogLog: keep this epoch's highest rank of the register's fingerprints."""
+        at, rest = fingerprint % 4096, fingerprint // 4096
+        value = epoch % (1 << 26) * 64 + 53 - rest.bit_length()
+        if self.registers[at] // 64 != value // 64 or self.registers[at] < value:
+            self.registers[at] = value
 
 
 class ModelTable:
@@ -122,6 +130,7 @@ class ModelTable:
                 bucket.priorities[lane] += packet.weight
                 return
         where.inserts += 1
+        where.note(fingerprint, self._epoch)
         insert(bucket, fingerprint, packet)
 
     def fingerprint_of(self, data: bytes, direction: int) -> int:

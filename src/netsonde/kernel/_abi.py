@@ -14,6 +14,8 @@ DROP_TRUNCATED = 1
 DROP_UNKNOWN_LINK = 5
 DROP_UNKNOWN_OFFLOAD = 7
 HASH_WORDS = 8
+HLL_BITS = 12
+HLL_REGISTERS = 4096
 IN = 0
 KEY_HAS_PORTS = 1
 OUT = 1
@@ -75,9 +77,17 @@ HOT = np.dtype(
 )
 SLICE = np.dtype(
     {
-        "names": ["busy", "contended_packets", "contended_bytes", "inserts", "drops", "reserved"],
-        "formats": ["<u8", "<u8", "<u8", "<u8", ("<u8", (8,)), ("<u8", (4,))],
-        "offsets": [0, 8, 16, 24, 32, 96],
-        "itemsize": 128,
+        "names": [
+            "busy",
+            "contended_packets",
+            "contended_bytes",
+            "inserts",
+            "drops",
+            "reserved",
+            "distinct",
+        ],
+        "formats": ["<u8", "<u8", "<u8", "<u8", ("<u8", (8,)), ("<u8", (4,)), ("<u4", (4096,))],
+        "offsets": [0, 8, 16, 24, 32, 96, 128],
+        "itemsize": 16512,
     }
 )

@@ -1,7 +1,8 @@
 """How large the flow table is: from a budget of memory and the CPUs that share it.
 
 Each possible CPU has four slices (two directions, two parities) of a power of two buckets, a hot
-and a cold part each. Memory is taken at load and never grows.
+and a cold part each. Memory is taken at load and never grows. What a slice holds beside its buckets
+is not in the budget: 66 KB a CPU, whatever the size.
 """
 
 from __future__ import annotations

@@ -98,6 +98,7 @@ class Counted:
     hidden: Hidden
     drops: Tally[str]
     ticks: int
+    distinct_standard_error: float | None
 
 
 def count(capture: Capture, asked: Asked, progress: Progress) -> Counted:
@@ -118,7 +119,8 @@ def count(capture: Capture, asked: Asked, progress: Progress) -> Counted:
         progress.update(bar, completed=offset)
     question = Question(series="sketch", task_id=0, key_type=asked.key_type.name, limit=_CAPACITY)
     summary = window.summary(question, asked.counter)
-    return Counted(capture, summary, ip_packets, ip_bytes, hidden, drops, ticks)
+    error = window.distinct_error(asked.key_type.name)
+    return Counted(capture, summary, ip_packets, ip_bytes, hidden, drops, ticks, error)
 
 
 def top_rows(summary: Summary, key_type: KeyType, top: int) -> list[tuple[str, Row]]:
@@ -148,6 +150,7 @@ def as_json(asked: Asked, counted: Counted) -> dict[str, object]:
             "matched_packets": counted.summary.total_packets,
             "matched_bytes": counted.summary.total_bytes,
             "distinct": distinct,
+            "distinct_standard_error": counted.distinct_standard_error,
             "absent_upper": counted.summary.absent_upper,
             "hidden_packets": counted.hidden.packets,
             "spilled_share": counted.hidden.spilled_packets / max(1, counted.ip_packets),

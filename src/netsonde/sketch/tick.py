@@ -78,6 +78,8 @@ class Tick:
     """INPUT, OUTPUT."""
     absent: Absent | None = None
     """What flows that are in no record may have; None when nothing was spilled."""
+    ranks: bytes = bytes(_abi.DIRECTIONS * _abi.HLL_REGISTERS)
+    """`u8[directions][HLL_REGISTERS]`: a HyperLogLog of each direction's flows (`distinct.py`)."""
 
     def array(self) -> NDArray[np.void]:
         """View the records: shape (n,), dtype `_abi.RECORD`."""
@@ -108,14 +110,18 @@ class Reader:
 
     def read(self, epoch: int, tick_id: int) -> Tick:
         """Read a closed epoch; the next one of its parity must not have begun."""
-        records, raw, hidden = _core.fold(*self._buffers, self._lg_buckets, self._cpus, epoch)
+        records, raw, hidden, ranks = _core.fold(
+            *self._buffers, self._lg_buckets, self._cpus, epoch
+        )
         tallies = np.frombuffer(raw, _abi.TALLY)
         absent = None
         if tallies["spilled_packets"].any():
             absent = Absent.from_bytes(hidden, self._placement)
         inward = self._side(tallies[_abi.IN], epoch, _abi.IN, absent)
         outward = self._side(tallies[_abi.OUT], epoch, _abi.OUT, absent)
-        return Tick(id=tick_id, records=records, sides=(inward, outward), absent=absent)
+        return Tick(
+            id=tick_id, records=records, sides=(inward, outward), absent=absent, ranks=ranks
+        )
 
     def next_sample_shift(self, tick: Tick) -> int:
         """Choose how many flows to sample, so that a tick like this one half fills their slots."""

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from netsonde.model.bound import Bound
 from netsonde.model.errors import NotFound
 from netsonde.model.key import KEY_BYTES, KeyType
-from netsonde.model.task import Counter, Increment, Question, Task
+from netsonde.model.task import Counter, Filter, Increment, Question, Task
 from netsonde.sketch import _abi, _core
 from netsonde.sketch.absent import COLUMNS, Absent
+from netsonde.sketch.distinct import STANDARD_ERROR, Ranks, estimate
 from netsonde.sketch.match import DIRECTIONS, match_bytes
 from netsonde.sketch.summary import KEY_DTYPE, Summary
 from netsonde.sketch.tick import Tick
@@ -40,6 +41,7 @@ class Window:
         self._hidden = {"packets": 0, "bytes": 0}
         self._contended = {"packets": 0, "bytes": 0}
         self._absent: Absent | None = None
+        self._ranks: dict[str, Ranks] = {}
         self.first_tick: int | None = None
         self.last_tick: int | None = None
         for counter in task.counters:
@@ -51,6 +53,10 @@ class Window:
         self._tables[counter.key_type] = _core.KeyTable(
             kind.mask(), self._capacity, kind.needs_ports
         )
+        # Ranks tell neither which flows pass a filter nor which five-tuples went both ways.
+        takes_all = self._task.filter == Filter(interface=self._task.filter.interface)
+        if kind.is_flow and takes_all and len(self._sides) == 1:
+            self._ranks[counter.key_type] = np.zeros(_abi.HLL_REGISTERS, np.uint8)
 
     def absorb(self, tick: Tick) -> None:
         """Add a tick's records."""
@@ -63,6 +69,9 @@ class Window:
             self._contended["bytes"] += tick.sides[side].contended_bytes
         if tick.absent:
             self._absent = self._absent + tick.absent if self._absent else tick.absent
+        ranks = np.frombuffer(tick.ranks, np.uint8).reshape(_abi.DIRECTIONS, -1)
+        for seen in self._ranks.values():
+            np.maximum(seen, ranks[self._sides[0]], out=seen)
         if not tick.records:
             return
         self._totals.add(tick.records, self._match)
@@ -88,7 +97,7 @@ class Window:
             doubt = self._doubt(kind, entries, increment)
             absent = table.absent()[list(_COLUMN).index(increment)]
             absent += self._absent_doubt(kind, question.key, increment)
-            distinct = self._distinct(table, entries, packets)
+            distinct = self._distinct(counter.key_type, entries, packets)
         lower, estimate, upper = self._counts(entries, increment, doubt)
         heavy = estimate > threshold * estimate.sum()
         keys = np.ascontiguousarray(entries["key"]).view(KEY_DTYPE).reshape(-1)
@@ -151,9 +160,18 @@ class Window:
         estimate = np.minimum(lower + entries["label_" + column].astype(np.int64), upper)
         return lower, estimate, upper
 
-    def _distinct(self, table: _core.KeyTable, entries: NDArray[np.void], packets: Bound) -> Bound:
+    def distinct_error(self, key_type: str) -> float | None:
+        """Give the standard error of the number of distinct keys: 0 exact, None unknown."""
+        if not self._hidden["packets"] and not self._tables[key_type].absent()[2]:
+            return 0.0
+        return STANDARD_ERROR if key_type in self._ranks else None
+
+    def _distinct(self, key_type: str, entries: NDArray[np.void], packets: Bound) -> Bound:
         """Bound the number of keys: every hidden packet may be one that is not listed."""
         sure = int(np.count_nonzero(entries["packets"]))
-        purged = table.absent()[2] > 0
+        purged = self._tables[key_type].absent()[2] > 0
         upper = packets.upper if purged else sure + self._hidden["packets"]
-        return Bound(lower=sure, estimate=min(len(entries), upper), upper=upper)
+        guess = len(entries)
+        if upper > sure and key_type in self._ranks:
+            guess = estimate(self._ranks[key_type])
+        return Bound(lower=sure, estimate=min(max(sure, guess), upper), upper=upper)
