@@ -23,7 +23,8 @@ int ns_memory_table_open(struct ns_memory_table *table, const char *secret, Py_s
 	table->slices = calloc(SLICES, sizeof(*table->slices));
 	table->hot = calloc(buckets, sizeof(*table->hot));
 	table->cold = calloc(buckets, sizeof(*table->cold));
-	if (table->slices && table->hot && table->cold)
+	table->touched = calloc(buckets, sizeof(*table->touched));
+	if (table->slices && table->hot && table->cold && table->touched)
 		return 0;
 	PyErr_NoMemory();
 	return -1;
@@ -34,21 +35,46 @@ void ns_memory_table_close(struct ns_memory_table *table)
 	free(table->slices);
 	free(table->hot);
 	free(table->cold);
+	free(table->touched);
+}
+
+void ns_memory_table_expect(const struct ns_memory_table *table, struct ns_arrival *arrival)
+{
+	const struct ns_key *key = &arrival->packet.key;
+	ns_u32 lg_buckets = table->config.lg_buckets;
+	const char *hot;
+
+	arrival->fingerprint = ns_fingerprint(table->config.hash_key, key);
+	arrival->slice = ns_slice_index(0, key->direction, table->epoch);
+	arrival->index = ns_bucket_index(arrival->fingerprint, lg_buckets, table->sample_shift);
+	hot = (const char *)&table->hot[(arrival->slice << lg_buckets) + arrival->index];
+	for (size_t line = 0; line < sizeof(struct ns_hot); line += 64)
+		__builtin_prefetch(hot + line, 1);
+}
+
+void ns_memory_table_count(struct ns_memory_table *table, const struct ns_arrival *arrival)
+{
+	const struct ns_packet *packet = &arrival->packet;
+	ns_u32 at = arrival->slice, first = at << table->config.lg_buckets;
+	struct ns_hot *hot = &table->hot[first + arrival->index];
+	struct ns_cold *cold = &table->cold[first + arrival->index];
+	struct ns_slice *slice = &table->slices[at];
+	int alone = ns_slice_enter(slice);
+
+	if (hot->epoch != table->epoch)
+		table->touched[first + table->touched_used[at]++] = arrival->index;
+	if (!ns_hot_hit(hot, table->epoch, arrival->fingerprint, packet, alone) &&
+	    !ns_insert(slice, hot, cold, arrival->fingerprint, packet))
+		ns_slice_contended(slice, packet);
+	ns_slice_leave(slice);
 }
 
 void ns_memory_table_add(struct ns_memory_table *table, const struct ns_packet *packet)
 {
-	ns_u32 at = ns_slice_index(0, packet->key.direction, table->epoch);
-	ns_u64 fingerprint = ns_fingerprint(table->config.hash_key, &packet->key);
-	ns_u32 bucket = (at << table->config.lg_buckets) +
-			ns_bucket_index(fingerprint, table->config.lg_buckets, table->sample_shift);
-	struct ns_slice *slice = &table->slices[at];
-	int alone = ns_slice_enter(slice);
+	struct ns_arrival arrival = {.packet = *packet};
 
-	if (!ns_hot_hit(&table->hot[bucket], table->epoch, fingerprint, packet, alone) &&
-	    !ns_insert(slice, &table->hot[bucket], &table->cold[bucket], fingerprint, packet))
-		ns_slice_contended(slice, packet);
-	ns_slice_leave(slice);
+	ns_memory_table_expect(table, &arrival);
+	ns_memory_table_count(table, &arrival);
 }
 
 void ns_memory_table_drop(struct ns_memory_table *table, ns_u32 direction, enum ns_drop cause,
@@ -62,6 +88,8 @@ ns_u32 ns_memory_table_flip(struct ns_memory_table *table)
 	ns_u32 closed = table->epoch;
 
 	table->epoch = ns_next_epoch(closed);
+	for (ns_u32 direction = 0; direction < NS_DIRECTIONS; direction++)
+		table->touched_used[ns_slice_index(0, direction, table->epoch)] = 0;
 	return closed;
 }
 

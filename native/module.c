@@ -5,30 +5,22 @@
  */
 #include "core_module.h"
 
-#include "fold.h"
+#include "folded.h"
 
 static const char fold_doc[] =
 	"fold(hot, cold, slices, lg_buckets, cpus, epoch, /) -> (records, tallies, absent, "
 	"ranks)\n--\n\n"
 	"Read the closed buffer of every slice.\n\n"
 	"hot, cold, slices: buffers as core/abi.h lays them out, of cpus x directions x parities\n"
-	"slices. Returns bytes of ns_record[n], of ns_tally[directions] and of\n"
-	"ns_absent[directions][buckets], summed over CPUs: a flow has the same bucket on each,\n"
-	"and the HyperLogLog's u8[directions][HLL_REGISTERS].\n"
+	"slices. Returns bytes of ns_record[n], of ns_tally[directions], of\n"
+	"ns_absent[directions][buckets], summed over CPUs: a flow has the same bucket on each "
+	"(None\n"
+	"when nothing was spilled), and of the HyperLogLog's u8[directions][HLL_REGISTERS].\n"
 	"Raises ValueError when a buffer is too small for what it should hold.";
 
 struct fold_input {
 	Py_buffer hot, cold, slices;
 	unsigned int lg_buckets, cpus, epoch;
-};
-
-/* Records grow by doubling: a tick holds few flows, but may hold them all. */
-struct fold_output {
-	struct ns_record *records;
-	size_t used, room;
-	struct ns_tally tallies[NS_DIRECTIONS];
-	struct ns_absent *absent; /* [NS_DIRECTIONS << lg_buckets] */
-	ns_u8 ranks[NS_DIRECTIONS][NS_HLL_REGISTERS];
 };
 
 static int fold_sizes_ok(const struct fold_input *in)
@@ -45,36 +37,24 @@ static int fold_sizes_ok(const struct fold_input *in)
 }
 
 static int fold_one_slice(const struct fold_input *in, ns_u32 index, ns_u32 direction,
-			  struct fold_output *out)
+			  struct ns_folded *out)
 {
-	struct ns_tally *tally = &out->tallies[direction];
-	struct ns_absent *absent = out->absent + ((size_t)direction << in->lg_buckets);
 	const struct ns_hot *hot = (const struct ns_hot *)in->hot.buf;
 	const struct ns_cold *cold = (const struct ns_cold *)in->cold.buf;
 	size_t buckets = (size_t)1 << in->lg_buckets, first = (size_t)index << in->lg_buckets;
 	const struct ns_slice *slice = (const struct ns_slice *)in->slices.buf + index;
-	size_t used = out->used;
 
-	ns_fold_slice(slice, tally);
-	for (size_t i = first; i < first + buckets; i++) {
-		if (out->used + NS_RECORDS_PER_BUCKET > out->room) {
-			size_t room = out->room ? out->room * 2 : 256;
-			struct ns_record *grown = realloc(out->records, room * sizeof(*grown));
-
-			if (!grown)
-				return -1;
-			out->records = grown;
-			out->room = room;
-		}
-		out->used += ns_fold_bucket(&hot[i], &cold[i], in->epoch, out->records + out->used,
-					    tally, &absent[i - first]);
+	ns_fold_slice(slice, &out->tallies[direction]);
+	for (size_t i = 0; i < buckets; i++) {
+		if (ns_folded_bucket(out, &hot[first + i], &cold[first + i], in->epoch, direction,
+				     (ns_u32)i))
+			return -1;
 	}
-	if (out->used > used)
-		ns_fold_distinct(slice, in->epoch, out->ranks[direction]);
+	ns_folded_slice(out, slice, in->epoch, direction);
 	return 0;
 }
 
-static int fold_all(const struct fold_input *in, struct fold_output *out)
+static int fold_all(const struct fold_input *in, struct ns_folded *out)
 {
 	for (ns_u32 cpu = 0; cpu < in->cpus; cpu++) {
 		for (ns_u32 direction = 0; direction < NS_DIRECTIONS; direction++) {
@@ -90,9 +70,8 @@ static int fold_all(const struct fold_input *in, struct fold_output *out)
 static PyObject *fold(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
 	struct fold_input in;
-	struct fold_output out = {0};
+	struct ns_folded out = {0};
 	PyObject *result = NULL;
-	size_t absent;
 	int failed;
 
 	if (!PyArg_ParseTuple(arguments, "y*y*y*III", &in.hot, &in.cold, &in.slices, &in.lg_buckets,
@@ -103,17 +82,10 @@ static PyObject *fold(PyObject *Py_UNUSED(module), PyObject *arguments)
 				"fold: a buffer does not hold cpus x 4 slices of 2^lg_buckets");
 		goto release;
 	}
-	absent = (size_t)NS_DIRECTIONS << in.lg_buckets;
-	out.absent = calloc(absent, sizeof(*out.absent));
-	Py_BEGIN_ALLOW_THREADS failed = !out.absent || fold_all(&in, &out);
-	Py_END_ALLOW_THREADS if (failed) PyErr_NoMemory();
-	else result = Py_BuildValue("y#y#y#y#", (char *)out.records,
-				    (Py_ssize_t)(out.used * sizeof(*out.records)),
-				    (char *)out.tallies, (Py_ssize_t)sizeof(out.tallies),
-				    (char *)out.absent, (Py_ssize_t)(absent * sizeof(*out.absent)),
-				    (char *)out.ranks, (Py_ssize_t)sizeof(out.ranks));
-	free(out.records);
-	free(out.absent);
+	out.lg_buckets = in.lg_buckets;
+	Py_BEGIN_ALLOW_THREADS failed = fold_all(&in, &out);
+	Py_END_ALLOW_THREADS result = failed ? PyErr_NoMemory() : ns_folded_tuple(&out);
+	ns_folded_clear(&out);
 release:
 	PyBuffer_Release(&in.hot);
 	PyBuffer_Release(&in.cold);

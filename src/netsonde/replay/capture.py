@@ -17,10 +17,15 @@ from pathlib import Path
 from netsonde.model.errors import BadField
 from netsonde.sketch import _abi
 from netsonde.sketch._core import CaptureWalk, FlowTable
-from netsonde.sketch.tick import TICK_NS, Reader, Tick
+from netsonde.sketch.absent import placement
+from netsonde.sketch.tick import TICK_NS, Tick
 
-_WINDOW_BYTES = 4 << 20
-"""More than any record that is read (CAPTURE_MAX_BLOCK_BYTES), so a window brings the walk on."""
+_READ_BYTES = 256 << 10
+"""Read at a time: what was just read is counted while the CPU's cache still holds it."""
+_MOST_TAIL_BYTES = 1 << 20
+"""Most that a walk may leave over, part of a record that goes on (CAPTURE_MAX_BLOCK_BYTES)."""
+_START_BYTES = 24
+"""What tells the format of a capture (CAPTURE_START_BYTES)."""
 _GZIP_MAGIC = b"\x1f\x8b"
 _LG_BUCKETS = 13
 """Buckets of the one pretended CPU: 64 K flows a tick."""
@@ -43,28 +48,24 @@ class Source:
         self.fault: str | None = None
         """Why there are no more bytes, when it is not the file's end."""
 
-    def read(self, size_bytes: int) -> bytes:
-        """Give so many bytes, fewer only at the end or at a fault."""
-        parts: list[bytes] = []
-        while size_bytes:
-            part = self._part(size_bytes)
-            if not part:
-                break
-            parts.append(part)
-            size_bytes -= len(part)
-        return b"".join(parts)
+    def read_into(self, room: memoryview) -> int:
+        """Fill the room and give the bytes read, fewer only at the end or at a fault."""
+        filled = 0
+        while filled < len(room) and (part := self._part_into(room[filled:])):
+            filled += part
+        return filled
 
-    def _part(self, size_bytes: int) -> bytes:
+    def _part_into(self, room: memoryview) -> int:
         # One step of the decompressor at a time: what it gave before a fault is kept.
         try:
-            return self._content.read1(size_bytes) if self.fault is None else b""
+            return self._content.readinto1(room) if self.fault is None else 0
         except EOFError:
             self.fault = "truncated (gzip)"
         except (gzip.BadGzipFile, zlib.error):
             self.fault = "corrupt (gzip)"
         except OSError as error:
             self.fault = f"unreadable ({error.strerror})"
-        return b""
+        return 0
 
     def position_bytes(self) -> int:
         """Tell how far into the file on disk reading is; 0 of a pipe."""
@@ -86,21 +87,18 @@ class Capture:
         except OSError as error:
             reason = f"a readable file ({error.strerror})"
             raise BadField("FILE", str(path), reason) from None
-        self._window = self._source.read(_WINDOW_BYTES)
+        self._before_window_bytes = 0
+        self._room = memoryview(bytearray(_MOST_TAIL_BYTES + _READ_BYTES))
+        self._window = self._room[:0]
+        self._refill(0)
         try:
-            self._walk = CaptureWalk(self._window)
+            self._walk = CaptureWalk(bytes(self._window[:_START_BYTES]))
         except ValueError as error:
             self._source.close()
             found = f"; this one is {self._source.fault}" if self._source.fault else ""
             raise BadField("FILE", str(path), f"{error}{found}") from None
         self._table = FlowTable(secret, _LG_BUCKETS, _abi.SAMPLE_SHIFT_LEAST)
-        self._reader = Reader(
-            *self._table.buffers(),
-            lg_buckets=_LG_BUCKETS,
-            cpus=1,
-            hash_key=struct.unpack("<8Q", secret),
-        )
-        self._before_window_bytes = 0
+        self._placement = placement(struct.unpack("<8Q", secret), _LG_BUCKETS)
         self.packets = 0
         self.broken: str | None = None
         """Why the file ended before its last packet was whole; None when it did not."""
@@ -111,40 +109,37 @@ class Capture:
         return self._source.size_bytes
 
     def ticks(self) -> Iterator[tuple[Tick, int]]:
-        """Count the file; give each tick that holds packets, and the bytes of it read so far.
+        """Count the file; give its ticks, several at a time, and the bytes of it read so far.
 
         Packets are taken in the file's order; one older than the tick being filled counts in it.
+        A tick that spilled ends what is given together.
         """
-        offset = until_ns = in_tick = 0
+        offset = 0
         try:
             while True:
-                offset, packets, next_ns, why = self._table.feed(
-                    self._walk, self._window, offset, until_ns
-                )
+                offset, packets, why = self._table.feed(self._walk, self._window, offset, TICK_NS)
                 self.packets += packets
-                in_tick += packets
-                if why == "more" and self._refill(offset):
+                if why == "more":
+                    refilled = self._refill(offset)
                     offset = 0
-                    continue
-                if in_tick:
-                    tick = self._reader.read(self._table.flip(), until_ns // TICK_NS - 1)
-                    yield tick, self._source.position_bytes()
-                    in_tick = 0
-                if why != "tick":
+                    if refilled:
+                        continue
+                if span := self._table.take(why != "span"):
+                    yield Tick.of_span(span, self._placement), self._source.position_bytes()
+                if why != "span":
                     break
-                until_ns = (next_ns // TICK_NS + 1) * TICK_NS
             self.broken = self._broken(why, offset)
         finally:
             self._source.close()
 
     def _refill(self, offset: int) -> bool:
         """Move the window on to offset; False when there is nothing new behind it."""
-        fresh = self._source.read(_WINDOW_BYTES)
-        if not fresh:
-            return False
-        self._window = self._window[offset:] + fresh
+        tail = len(self._window) - offset
+        self._room[:tail] = self._window[offset:]
+        fresh = self._source.read_into(self._room[tail : tail + _READ_BYTES])
+        self._window = self._room[: tail + fresh]
         self._before_window_bytes += offset
-        return True
+        return fresh > 0
 
     def _broken(self, why: str, offset: int) -> str | None:
         if why != "more":

@@ -115,7 +115,7 @@ def count(capture: Capture, asked: Asked, progress: Progress) -> Counted:
         ip_bytes += side.ip_bytes
         hidden.absorb(side)
         drops.update(side.drops)
-        ticks += 1
+        ticks += tick.ticks
         progress.update(bar, completed=offset)
     question = Question(series="sketch", task_id=0, key_type=asked.key_type.name, limit=_CAPACITY)
     summary = window.summary(question, asked.counter)

@@ -31,6 +31,9 @@ DROP_CAUSES = {
 }
 """Why a packet that was seen is in no flow; names as shown to users."""
 
+_GROWING = ("contended_packets", "contended_bytes", "inserts", "drops")
+"""Fields of a tally that are cumulative (core/abi.h)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
@@ -68,7 +71,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tick:
-    """The records of one tick."""
+    """The records of one tick, or of several in a row added up."""
 
     id: int
     """Unix time of its end in units of TICK_NS, rounded down."""
@@ -80,6 +83,26 @@ class Tick:
     """What flows that are in no record may have; None when nothing was spilled."""
     ranks: bytes = bytes(_abi.DIRECTIONS * _abi.HLL_REGISTERS)
     """`u8[directions][HLL_REGISTERS]`: a HyperLogLog of each direction's flows (`distinct.py`)."""
+    first_id: int | None = None
+    """Id of the first of several ticks, `id` being the last's; None: it is one."""
+    ticks: int = 1
+    """Ticks that held packets."""
+
+    @classmethod
+    def of_span(cls, span: tuple[int, int, int, _core.Folded], placement: bytes) -> Tick:
+        """Make one of what `FlowTable.take` gave."""
+        first_id, last_id, ticks, (records, raw, hidden, ranks) = span
+        tallies = np.frombuffer(raw, _abi.TALLY)
+        absent = None if hidden is None else Absent.from_bytes(hidden, placement)
+        return cls(
+            id=last_id,
+            records=records,
+            sides=(_side(tallies, _abi.IN, absent), _side(tallies, _abi.OUT, absent)),
+            absent=absent,
+            ranks=ranks,
+            first_id=first_id,
+            ticks=ticks,
+        )
 
     def array(self) -> NDArray[np.void]:
         """View the records: shape (n,), dtype `_abi.RECORD`."""
@@ -113,15 +136,12 @@ class Reader:
         records, raw, hidden, ranks = _core.fold(
             *self._buffers, self._lg_buckets, self._cpus, epoch
         )
-        tallies = np.frombuffer(raw, _abi.TALLY)
-        absent = None
-        if tallies["spilled_packets"].any():
-            absent = Absent.from_bytes(hidden, self._placement)
-        inward = self._side(tallies[_abi.IN], epoch, _abi.IN, absent)
-        outward = self._side(tallies[_abi.OUT], epoch, _abi.OUT, absent)
-        return Tick(
-            id=tick_id, records=records, sides=(inward, outward), absent=absent, ranks=ranks
-        )
+        tallies = np.frombuffer(raw, _abi.TALLY).copy()
+        for direction in range(_abi.DIRECTIONS):
+            self._to_growth(tallies[direction], (epoch & 1, direction))
+        absent = None if hidden is None else Absent.from_bytes(hidden, self._placement)
+        sides = _side(tallies, _abi.IN, absent), _side(tallies, _abi.OUT, absent)
+        return Tick(id=tick_id, records=records, sides=sides, absent=absent, ranks=ranks)
 
     def next_sample_shift(self, tick: Tick) -> int:
         """Choose how many flows to sample, so that a tick like this one half fills their slots."""
@@ -130,26 +150,32 @@ class Reader:
         least, most = _abi.SAMPLE_SHIFT_LEAST, _abi.SAMPLE_SHIFT_MOST
         return next((n for n in range(least, most) if inserts >> n <= sample_slots // 2), most)
 
-    def _side(
-        self, tally: NDArray[np.void], epoch: int, direction: int, absent: Absent | None
-    ) -> Side:
-        place = (epoch & 1, direction)
+    def _to_growth(self, tally: NDArray[np.void], place: tuple[int, int]) -> None:
+        """Make what slices count for ever what it grew by since this parity was read last."""
         before, self._before[place] = self._before[place], tally.copy()
-        contended_packets = int(tally["contended_packets"] - before["contended_packets"])
-        contended_bytes = int(tally["contended_bytes"] - before["contended_bytes"])
-        drops = tally["drops"] - before["drops"]
-        packets, ip_bytes = absent.most(direction) if absent else (0, 0)
-        return Side(
-            packets=int(tally["packets"]) + contended_packets,
-            ip_bytes=int(tally["bytes"]) + contended_bytes,
-            spilled_packets=int(tally["spilled_packets"]),
-            spilled_bytes=int(tally["spilled_bytes"]),
-            contended_packets=contended_packets,
-            contended_bytes=contended_bytes,
-            absent_packets=packets + contended_packets,
-            absent_bytes=ip_bytes + contended_bytes,
-            inserts=int(tally["inserts"] - before["inserts"]),
-            drops={name: int(drops[cause]) for name, cause in DROP_CAUSES.items()},
-            used_buckets=int(tally["used_buckets"]),
-            spilled_buckets=int(tally["spilled_buckets"]),
-        )
+        for field in _GROWING:
+            tally[field] -= before[field]
+
+
+def _side(tallies: NDArray[np.void], direction: int, absent: Absent | None) -> Side:
+    """Give one direction's sums; its cumulative fields are growth already."""
+    tally = tallies[direction]
+    contended_packets, contended_bytes = (
+        int(tally["contended_packets"]),
+        int(tally["contended_bytes"]),
+    )
+    packets, ip_bytes = absent.most(direction) if absent else (0, 0)
+    return Side(
+        packets=int(tally["packets"]) + contended_packets,
+        ip_bytes=int(tally["bytes"]) + contended_bytes,
+        spilled_packets=int(tally["spilled_packets"]),
+        spilled_bytes=int(tally["spilled_bytes"]),
+        contended_packets=contended_packets,
+        contended_bytes=contended_bytes,
+        absent_packets=packets + contended_packets,
+        absent_bytes=ip_bytes + contended_bytes,
+        inserts=int(tally["inserts"]),
+        drops={name: int(tally["drops"][cause]) for name, cause in DROP_CAUSES.items()},
+        used_buckets=int(tally["used_buckets"]),
+        spilled_buckets=int(tally["spilled_buckets"]),
+    )

@@ -60,7 +60,8 @@ class Window:
 
     def absorb(self, tick: Tick) -> None:
         """Add a tick's records."""
-        self.first_tick = tick.id if self.first_tick is None else self.first_tick
+        if self.first_tick is None:
+            self.first_tick = tick.id if tick.first_id is None else tick.first_id
         self.last_tick = tick.id
         for side in self._sides:
             self._hidden["packets"] += tick.sides[side].hidden_packets

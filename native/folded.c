@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "folded.h"
+
+static int make_room(struct ns_folded *folded)
+{
+	size_t room = folded->room ? folded->room * 2 : 256;
+	struct ns_record *grown;
+
+	if (folded->used + NS_RECORDS_PER_BUCKET <= folded->room)
+		return 0;
+	grown = realloc(folded->records, room * sizeof(*grown));
+	if (!grown)
+		return -1;
+	folded->records = grown;
+	folded->room = room;
+	return 0;
+}
+
+static int add_absent(struct ns_folded *folded, ns_u32 direction, ns_u32 index,
+		      const struct ns_absent *here)
+{
+	size_t buckets = (size_t)1 << folded->lg_buckets;
+	struct ns_absent *absent;
+
+	if (!folded->absent)
+		folded->absent = calloc(NS_DIRECTIONS * buckets, sizeof(*folded->absent));
+	if (!folded->absent)
+		return -1;
+	absent = &folded->absent[direction * buckets + index];
+	absent->packets += here->packets;
+	absent->bytes += here->bytes;
+	return 0;
+}
+
+/* Every flow that entered a bucket which never spilled is still in its slots. */
+static void rank_slots(const struct ns_hot *hot, ns_u8 *ranks)
+{
+	for (ns_u32 lane = 0; lane < NS_WAYS; lane++) {
+		ns_u64 fingerprint = hot->slot[lane].fingerprint;
+		ns_u8 *rank = &ranks[fingerprint & (NS_HLL_REGISTERS - 1)];
+
+		if (hot->tag[lane] && *rank < ns_hll_rank(fingerprint))
+			*rank = (ns_u8)ns_hll_rank(fingerprint);
+	}
+}
+
+int ns_folded_bucket(struct ns_folded *folded, const struct ns_hot *hot, const struct ns_cold *cold,
+		     ns_u32 epoch, ns_u32 direction, ns_u32 index)
+{
+	struct ns_absent here = {0};
+
+	if (hot->epoch != epoch)
+		return 0;
+	if (make_room(folded))
+		return -1;
+	folded->used += ns_fold_bucket(hot, cold, epoch, folded->records + folded->used,
+				       &folded->tallies[direction], &here);
+	if (!hot->spill_packets) {
+		rank_slots(hot, folded->ranks[direction]);
+		return 0;
+	}
+	folded->spilled[direction] = 1;
+	return add_absent(folded, direction, index, &here);
+}
+
+void ns_folded_slice(struct ns_folded *folded, const struct ns_slice *slice, ns_u32 epoch,
+		     ns_u32 direction)
+{
+	if (folded->spilled[direction])
+		ns_fold_distinct(slice, epoch, folded->ranks[direction]);
+	folded->spilled[direction] = 0;
+}
+
+PyObject *ns_folded_tuple(const struct ns_folded *folded)
+{
+	size_t absent = sizeof(*folded->absent) * NS_DIRECTIONS << folded->lg_buckets;
+
+	/* y# makes None of NULL. */
+	return Py_BuildValue("y#y#y#y#", folded->records ? (char *)folded->records : "",
+			     (Py_ssize_t)(folded->used * sizeof(*folded->records)),
+			     (char *)folded->tallies, (Py_ssize_t)sizeof(folded->tallies),
+			     (char *)folded->absent, (Py_ssize_t)absent, (char *)folded->ranks,
+			     (Py_ssize_t)sizeof(folded->ranks));
+}
+
+void ns_folded_clear(struct ns_folded *folded)
+{
+	unsigned int lg_buckets = folded->lg_buckets;
+
+	free(folded->records);
+	free(folded->absent);
+	memset(folded, 0, sizeof(*folded));
+	folded->lg_buckets = lg_buckets;
+}
