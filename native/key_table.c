@@ -8,8 +8,12 @@
 #include "keytable.h"
 #include "match.h"
 
+enum { FIRST_CAPACITY = 256 };
+
 struct key_table {
-	PyObject_HEAD struct ns_keytable table;
+	PyObject_HEAD struct ns_keytable
+		table; /* grows: its capacity is what it has room for now */
+	ns_u32 most;   /* entries it may grow to */
 	struct ns_key mask;
 	int ports_only;
 };
@@ -17,21 +21,43 @@ struct key_table {
 static const char type_doc[] =
 	"KeyTable(mask, capacity, ports_only, /)\n--\n\n"
 	"Per-key packets and bytes in bounded memory, with bounds.\n\n"
-	"mask: 40 bytes, the fields that make the key. capacity: entries held, 16 to 2^24.\n"
+	"mask: 40 bytes, the fields that make the key. capacity: most entries held, 16 to 2^24;\n"
+	"memory is taken as they come.\n"
 	"ports_only: leave out records whose packets carried no ports.";
 
-static int allocate(struct ns_keytable *table, unsigned int capacity)
+static void put_into_index(struct ns_keytable *table)
 {
+	for (ns_u32 i = 0; i < table->used; i++)
+		table->index[ns_keytable_probe(table, &table->entries[i].key)] = i + 1;
+}
+
+/* Give a table room for more entries; returns -1 and changes nothing without memory. */
+static int make_room(struct ns_keytable *table, ns_u32 capacity)
+{
+	struct ns_keytable larger = *table;
 	ns_u32 index = 32;
 
 	while (index < 2 * capacity)
 		index *= 2;
-	table->entries = malloc(capacity * sizeof(*table->entries));
-	table->weights = malloc(capacity * sizeof(*table->weights));
-	table->index = calloc(index, sizeof(*table->index));
-	table->capacity = capacity;
-	table->index_mask = index - 1;
-	return table->entries && table->weights && table->index ? 0 : -1;
+	larger.entries = malloc(capacity * sizeof(*larger.entries));
+	larger.weights = malloc(capacity * sizeof(*larger.weights));
+	larger.index = calloc(index, sizeof(*larger.index));
+	larger.capacity = capacity;
+	larger.index_mask = index - 1;
+	if (!larger.entries || !larger.weights || !larger.index) {
+		free(larger.entries);
+		free(larger.weights);
+		free(larger.index);
+		return -1;
+	}
+	if (table->used)
+		memcpy(larger.entries, table->entries, table->used * sizeof(*larger.entries));
+	put_into_index(&larger);
+	free(table->entries);
+	free(table->weights);
+	free(table->index);
+	*table = larger;
+	return 0;
 }
 
 static PyObject *key_table_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
@@ -58,7 +84,8 @@ static PyObject *key_table_new(PyTypeObject *type, PyObject *arguments, PyObject
 		return NULL;
 	memcpy(&self->mask, mask, sizeof(self->mask));
 	self->ports_only = ports_only;
-	if (allocate(&self->table, capacity)) {
+	self->most = capacity;
+	if (make_room(&self->table, capacity < FIRST_CAPACITY ? capacity : FIRST_CAPACITY)) {
 		Py_DECREF(self);
 		return PyErr_NoMemory();
 	}
@@ -73,6 +100,21 @@ static void key_table_dealloc(PyObject *object)
 	free(self->table.weights);
 	free(self->table.index);
 	Py_TYPE(object)->tp_free(object);
+}
+
+static void add(struct key_table *self, const struct ns_record *record)
+{
+	struct ns_keytable *table = &self->table;
+
+	if (table->used == table->capacity && table->capacity < self->most) {
+		ns_u32 wanted = 2 * table->capacity;
+
+		/* Without memory it stays as it is and drops the lighter half, as when it is full.
+		 */
+		if (make_room(table, wanted < self->most ? wanted : self->most))
+			self->most = table->capacity;
+	}
+	ns_keytable_add(table, &self->mask, record);
 }
 
 static const char add_doc[] =
@@ -100,7 +142,7 @@ static PyObject *key_table_add(PyObject *object, PyObject *arguments)
 		if (self->ports_only && !(record->key.flags & NS_KEY_HAS_PORTS))
 			continue;
 		if (ns_matches(&match, &record->key))
-			ns_keytable_add(&self->table, &self->mask, record);
+			add(self, record);
 	}
 	PyBuffer_Release(&records);
 	PyBuffer_Release(&filter);

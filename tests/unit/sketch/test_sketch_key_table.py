@@ -1,0 +1,39 @@
+"""KeyTable: memory comes with the keys, up to its capacity, and bounds hold beyond."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from netsonde.model.key import KeyType
+from netsonde.model.task import Filter
+from netsonde.sketch import _abi
+from netsonde.sketch._core import KeyTable
+from netsonde.sketch.match import match_bytes
+
+
+def records(keys: int) -> np.ndarray:
+    """Records of as many sources, the n-th of n + 1 packets."""
+    made = np.zeros(keys, _abi.RECORD)
+    made["key"]["src"][:, 12:] = np.arange(keys, dtype=">u4").view("u1").reshape(-1, 4)
+    made["packets"] = np.arange(keys) + 1
+    return made
+
+
+@pytest.mark.parametrize("keys", [0, 1, 255, 256, 257, 5000])
+def test_it_grows_with_its_keys_and_stays_exact(keys: int) -> None:
+    table = KeyTable(KeyType.parse("src", "key").mask(), 5000, False)
+    for _ in range(2):
+        table.add(records(keys).tobytes(), match_bytes(Filter()))
+    entries = np.frombuffer(table.entries(), _abi.ENTRY)
+    assert len(entries) == len(table) == keys
+    assert np.array_equal(np.sort(entries["packets"]), 2 * (np.arange(keys) + 1))
+    assert table.absent() == (0, 0, 0)
+    assert all(table.find(entry["key"].tobytes()) == entry.tobytes() for entry in entries)
+
+
+def test_it_drops_the_lighter_half_when_it_may_not_grow() -> None:
+    table = KeyTable(KeyType.parse("src", "key").mask(), 300, False)
+    table.add(records(301).tobytes(), match_bytes(Filter()))
+    packets, _, purges = table.absent()
+    assert (len(table), packets, purges) == (151, 150, 1)
