@@ -72,7 +72,7 @@ test-kernels: $(VENV)/installed ## the same on other kernels, in a virtual machi
 	if [ -n "$$missing" ]; then \
 		$(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends $$missing; \
 	fi
-	$(SUDO) $(BIN)/python tests/kernels/matrix.py $(KERNELS)
+	$(SUDO) $(BIN)/python tests/kernels/matrix.py $(or $(KERNELS),--record)
 
 check: $(VENV)/installed ## linters, types, import contracts, generated files
 	$(BIN)/ruff check .

@@ -126,3 +126,11 @@ _PROBES: dict[str, Callable[[], str | None]] = {
     "netem": _link("tc qdisc add dev probe0 root netem delay 1ms"),
     "vlan": _link("ip link add link probe0 name probe0.5 type vlan id 5"),
 }
+
+HOOK_NEEDS: dict[str, tuple[str, tuple[int, int]] | None] = {
+    "netfilter": ("netfilter_link", (6, 4)),
+    "tcx": ("tcx", (6, 6)),
+    "clsact": None,
+    "afpacket": None,
+}
+"""What each hook needs; None for what every kernel has."""

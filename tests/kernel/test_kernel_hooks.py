@@ -7,7 +7,9 @@ import subprocess
 import sys
 
 import pytest
-from features import missing, require
+from features import HOOK_NEEDS, missing, require
+
+from netsonde.kernel.hooks import AUTO, HOOKS
 
 # In a network namespace of its own, where nothing else counts.
 _OPEN = """
@@ -19,7 +21,7 @@ try:
 except UnsupportedByKernel as error:
     print(error)
 else:
-    print("counts at", opened.path.hook)
+    print("counts at", opened.path.hook, "after", *opened.refused)
     opened.path.close()
 """
 
@@ -34,22 +36,20 @@ def opened(hook: str) -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize(
-    ("feature", "minimum"),
-    [
-        pytest.param("netfilter_link", (6, 4), id="netfilter"),
-        pytest.param("tcx", (6, 6), id="tcx"),
-        pytest.param(None, None, id="clsact"),
-    ],
-)
-def test_a_hook_counts_or_names_its_kernel(
-    request: pytest.FixtureRequest, feature: str | None, minimum: tuple[int, int] | None
-) -> None:
-    hook = request.node.callspec.id
-    said = opened(hook)
-    if feature is None or minimum is None or missing(feature) is None:
-        assert said == f"counts at {hook}"
+@pytest.mark.parametrize("hook", HOOKS)
+def test_a_hook_counts_or_names_its_kernel(hook: str) -> None:
+    said, wanted = opened(hook), HOOK_NEEDS[hook]
+    if wanted is None or missing(wanted[0]) is None:
+        assert said == f"counts at {hook} after"
         return
+    feature, minimum = wanted
     assert said.startswith(f"no hook can count here: {hook}: ")
     assert f"need Linux {minimum[0]}.{minimum[1]}" in said
     require(feature, minimum)
+
+
+def test_the_first_hook_that_works_is_taken() -> None:
+    lacking = [hook for hook in HOOKS if (wanted := HOOK_NEEDS[hook]) and missing(wanted[0])]
+    first = next(hook for hook in HOOKS if hook not in lacking)
+    tried = list(HOOKS)[: list(HOOKS).index(first)]
+    assert opened(AUTO) == " ".join(["counts at", first, "after", *tried])

@@ -25,6 +25,8 @@ _SHARING = ("-osource=/", "-ocache=always", "-osandbox=chroot")
 # virtiofs, because Debian's cloud kernels have no 9p.
 _MODULES = ("virtio_pci", "virtiofs", "overlay")
 _SOCKET_DEADLINE_S = 20
+# Whoever kills us leaves no machine behind.
+_MORTAL = ("setpriv", "--pdeathsig", "KILL")
 
 
 class NotBooted(Exception):
@@ -55,7 +57,7 @@ def run(kernel: Kernel, command: str, *, cpus: int, memory_mib: int, deadline_s:
         _pack_initrd(kernel, command, room)
         share = room / "share"
         with subprocess.Popen(
-            [_virtiofsd(), f"--socket-path={share}", *_SHARING],
+            [*_MORTAL, _virtiofsd(), f"--socket-path={share}", *_SHARING],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         ) as files:
@@ -96,7 +98,7 @@ def _machine(kernel: Kernel, room: Path, *, cpus: int, memory_mib: int) -> list[
     the kernel's allocator then dies in a double fault.
     """
     return [
-        *("qemu-system-x86_64", "-M", "q35,memory-backend=memory", "-cpu", "max"),
+        *(*_MORTAL, "qemu-system-x86_64", "-M", "q35,memory-backend=memory", "-cpu", "max"),
         *(["-accel", "kvm"] if _has_kvm() else ["-accel", "tcg,thread=multi"]),
         *("-smp", str(cpus), "-m", str(memory_mib)),
         *("-object", f"memory-backend-memfd,id=memory,size={memory_mib}M,share=on"),

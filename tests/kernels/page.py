@@ -16,7 +16,7 @@ _HEAD = """\
 runs there every test marked `guest`: the programs in the kernel, and for every hook a small lab
 with real traffic. This page is made from what came out; do not edit it.
 """
-_COLUMN = re.compile(r"test_(kernel_hooks|lab_matrix)::\w+\[(?P<hook>\w+)\]$")
+_COLUMN = re.compile(r"test_(kernel_hooks|lab_matrix)::\w+\[(?P<hook>\w+)[\w-]*\]$")
 _UNSUPPORTED = re.compile(r"(\w+) needs Linux (\S+),")
 
 
