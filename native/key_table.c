@@ -159,6 +159,44 @@ static PyObject *key_table_entries(PyObject *object, PyObject *Py_UNUSED(none))
 					 (Py_ssize_t)(table->used * sizeof(*table->entries)));
 }
 
+static const char restore_doc[] =
+	"restore(entries, absent_packets, absent_bytes, purges, /)\n--\n\n"
+	"Make an empty table what another one of its mask was: its entries() and absent().";
+
+static PyObject *key_table_restore(PyObject *object, PyObject *arguments)
+{
+	struct key_table *self = (struct key_table *)object;
+	struct ns_keytable *table = &self->table;
+	unsigned long long packets, bytes;
+	const struct ns_entry *entries;
+	unsigned int purges;
+	Py_ssize_t count;
+	Py_buffer view;
+
+	if (!PyArg_ParseTuple(arguments, "y*KKI", &view, &packets, &bytes, &purges))
+		return NULL;
+	entries = (const struct ns_entry *)view.buf;
+	count = view.len / (Py_ssize_t)sizeof(*entries);
+	if (table->used || view.len % (Py_ssize_t)sizeof(*entries) ||
+	    count > (Py_ssize_t)self->most) {
+		PyErr_SetString(PyExc_ValueError,
+				"restore: too many entries, or of the wrong size");
+		PyBuffer_Release(&view);
+		return NULL;
+	}
+	if (count > (Py_ssize_t)table->capacity && make_room(table, (ns_u32)count)) {
+		PyBuffer_Release(&view);
+		return PyErr_NoMemory();
+	}
+	for (Py_ssize_t i = 0; i < count; i++)
+		*ns_keytable_entry(table, &entries[i].key) = entries[i];
+	table->absent_packets = packets;
+	table->absent_bytes = bytes;
+	table->purges = purges;
+	PyBuffer_Release(&view);
+	Py_RETURN_NONE;
+}
+
 static const char find_doc[] =
 	"find(key, /)\n--\n\nGive the ns_entry of a masked 40-byte key, or None.";
 
@@ -201,6 +239,7 @@ static Py_ssize_t key_table_length(PyObject *object)
 static PyMethodDef methods[] = {
 	{"add", key_table_add, METH_VARARGS, add_doc},
 	{"entries", key_table_entries, METH_NOARGS, entries_doc},
+	{"restore", key_table_restore, METH_VARARGS, restore_doc},
 	{"find", key_table_find, METH_O, find_doc},
 	{"absent", key_table_absent, METH_NOARGS, absent_doc},
 	{NULL, NULL, 0, NULL},

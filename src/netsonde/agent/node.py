@@ -214,7 +214,9 @@ class Node:
         answer = await self._monitor.ask(question)
         late_ticks = answer.since_tick - expected_tick
         partial = {}
-        if question.window == "total" and late_ticks > LATE_TICKS:
+        if answer.missed_ticks:
+            partial[own] = f"{answer.missed_ticks / 10:.1f} s are missing: no monitor counted then"
+        elif question.window == "total" and late_ticks > LATE_TICKS:
             partial[own] = f"counting since {late_ticks / 10:.1f} s after it was configured"
         coverage = Coverage(members=(own,), partial=partial)
         return Replied(member=own, coverage=coverage, summary=answer.summary)

@@ -7,23 +7,35 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 from netsonde.kernel.netfilter import NetfilterPath
 from netsonde.kernel.packet_path import PacketPath
 from netsonde.kernel.path import CountingPath
+from netsonde.kernel.pins import Pins, remove_all
 from netsonde.kernel.tc import ClsactPath, TcxPath, remove_filters
 from netsonde.model.errors import BadField, Busy, NetsondeError, UnsupportedByKernel
 
 AUTO = "auto"
-Opener = Callable[[Sequence[int], int], CountingPath]
+
+
+class Opener(Protocol):
+    """How a hook's path is made."""
+
+    def __call__(
+        self, hash_key: Sequence[int], lg_buckets: int, pins: Pins | None = None
+    ) -> CountingPath:
+        """Load it, or take over what is pinned; raises UnsupportedByKernel."""
+
 
 HOOKS: dict[str, Opener] = {
-    "netfilter": lambda key, lg: NetfilterPath(hash_key=key, lg_buckets=lg),
-    "tcx": lambda key, lg: TcxPath(hash_key=key, lg_buckets=lg),
-    "clsact": lambda key, lg: ClsactPath(hash_key=key, lg_buckets=lg),
-    "afpacket": lambda key, lg: PacketPath(hash_key=key, lg_buckets=lg),
+    "netfilter": lambda key, lg, pins=None: NetfilterPath(hash_key=key, lg_buckets=lg, pins=pins),
+    "tcx": lambda key, lg, pins=None: TcxPath(hash_key=key, lg_buckets=lg, pins=pins),
+    "clsact": lambda key, lg, pins=None: ClsactPath(hash_key=key, lg_buckets=lg, pins=pins),
+    "afpacket": lambda key, lg, pins=None: PacketPath(hash_key=key, lg_buckets=lg),
 }
 """Name -> how to load it, best first."""
 
@@ -39,22 +51,28 @@ class Opened:
     """Held as long as the path: one monitor counts in a network namespace."""
     stale_filters: int
     """clsact filters of a dead monitor that were found and removed."""
+    unpinned: int = 0
+    """Loads that were pinned for this network namespace, could not be used and were removed."""
 
 
-def open_path(choice: str, *, hash_key: Sequence[int], lg_buckets: int) -> Opened:
+def open_path(
+    choice: str, *, hash_key: Sequence[int], lg_buckets: int, pins: Pins | None = None
+) -> Opened:
     """Load and attach the chosen hook, or with `auto` the first that this host supports.
 
-    Raises BadField for an unknown name, Busy when another monitor counts in this network
-    namespace, and UnsupportedByKernel with every reason when nothing works.
+    What `pins` holds for this network namespace is tried first and taken over if it fits; if not,
+    it is removed. Raises BadField for an unknown name, Busy when another monitor counts in this
+    network namespace, and UnsupportedByKernel with every reason when nothing works.
     """
     if choice != AUTO and choice not in HOOKS:
         raise BadField("hook", choice, ", ".join([AUTO, *HOOKS]))
-    claim = _claim_namespace()
-    stale = _remove_stale_filters()
+    claim = claim_namespace()
+    kept = pins.hooks() if pins else []
+    stale = 0 if ClsactPath.hook in kept else _remove_stale_filters()
     refused: dict[str, str] = {}
-    for name in HOOKS if choice == AUTO else [choice]:
+    for name in sorted(HOOKS, key=lambda name: name not in kept) if choice == AUTO else [choice]:
         try:
-            path = HOOKS[name](hash_key, lg_buckets)
+            path = HOOKS[name](hash_key, lg_buckets, pins)
             try:
                 path.attach()
             except BaseException:
@@ -62,17 +80,32 @@ def open_path(choice: str, *, hash_key: Sequence[int], lg_buckets: int) -> Opene
                 raise
         except (NetsondeError, OSError) as error:
             refused[name] = str(error)
-        else:
-            return Opened(path, refused, claim, stale)
+            continue
+        if pins and path.notebook is None:
+            pins.clear()
+        if path.hook != ClsactPath.hook and ClsactPath.hook in kept:
+            stale = _remove_stale_filters()
+        return Opened(path, refused, claim, stale, pins.removed if pins else 0)
     claim.close()
     reasons = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
     raise UnsupportedByKernel(f"no hook can count here: {reasons}")
 
 
+def unpin(directory: Path) -> int:
+    """Remove all that ended monitors left counting; gives how many loads that were.
+
+    That is every load in the directory, and clsact filters of this network namespace. Raises Busy
+    when a monitor counts here, OSError when it may not be removed.
+    """
+    with claim_namespace():
+        _remove_stale_filters()
+        return remove_all(directory)
+
+
 def namespace_is_claimed() -> bool:
     """Tell whether a monitor counts in this network namespace."""
     try:
-        _claim_namespace().close()
+        claim_namespace().close()
     except Busy:
         return True
     return False
@@ -86,11 +119,11 @@ def _remove_stale_filters() -> int:
         return 0  # without the right to remove filters there is none to put them either
 
 
-def _claim_namespace() -> socket.socket:
+def claim_namespace() -> socket.socket:
     """Bind a name that a network namespace holds once, and that dies with its process.
 
     Abstract unix sockets belong to a network namespace (unix(7)), so this needs no file and leaves
-    nothing behind after `kill -9`.
+    nothing behind after `kill -9`. Raises Busy when a monitor counts here.
     """
     claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:

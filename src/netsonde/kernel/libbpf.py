@@ -44,6 +44,7 @@ _FUNCTIONS: dict[str, tuple[object, list[object]]] = {
     "bpf_tc_hook_create": (ctypes.c_int, [_Pointer]),
     "bpf_tc_attach": (ctypes.c_int, [_Pointer, _Pointer]),
     "bpf_tc_detach": (ctypes.c_int, [_Pointer, _Pointer]),
+    "bpf_tc_query": (ctypes.c_int, [_Pointer, _Pointer]),
     "libbpf_num_possible_cpus": (ctypes.c_int, []),
     "libbpf_set_print": (_Pointer, [_PRINT]),
 }
@@ -107,6 +108,11 @@ def _library() -> ctypes.CDLL:
     return library
 
 
+def possible_cpus() -> int:
+    """Count the CPUs this kernel may ever bring up."""
+    return int(_library().libbpf_num_possible_cpus())
+
+
 class Object:
     """A BPF object file, opened and then loaded; `close` frees its programs and maps."""
 
@@ -116,11 +122,6 @@ class Object:
         if not self._object:
             raise UnsupportedByKernel(f"cannot open {path.name}: {os.strerror(ctypes.get_errno())}")
         self._logs: dict[str, ctypes.Array[ctypes.c_char]] = {}
-
-    @property
-    def possible_cpus(self) -> int:
-        """Number of CPUs this kernel may ever bring up."""
-        return int(self._lib.libbpf_num_possible_cpus())
 
     def set_constants(self, data: bytes) -> None:
         """Set the object's `.rodata`, which the verifier then sees as constants."""
@@ -216,6 +217,17 @@ def tc_detach(device: int, where: int) -> bool:
         return False
     _check_tc(result)
     return True
+
+
+def tc_program_id(device: int, where: int) -> int | None:
+    """Give the id of the program of our clsact filter, None where there is none. Raises OSError."""
+    hook = _tc_hook(device, where)
+    options = _TcOptions(size=ctypes.sizeof(_TcOptions), handle=_TC_HANDLE, priority=_TC_PRIORITY)
+    result = _library().bpf_tc_query(ctypes.byref(hook), ctypes.byref(options))
+    if -result in _NO_SUCH_FILTER:
+        return None
+    _check_tc(result)
+    return int(options.program_id)
 
 
 def _tc_hook(device: int, where: int) -> _TcHook:

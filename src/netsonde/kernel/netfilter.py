@@ -11,6 +11,7 @@ import socket
 from collections.abc import Mapping, Sequence
 
 from netsonde.kernel import libbpf, syscall
+from netsonde.kernel.pins import Pins
 from netsonde.kernel.tables import BpfTables
 from netsonde.model.errors import Busy, UnsupportedByKernel
 
@@ -27,26 +28,36 @@ class NetfilterPath(BpfTables):
 
     hook = "netfilter"
 
-    def __init__(self, *, hash_key: Sequence[int], lg_buckets: int) -> None:
-        """Load the programs; raises as `BpfTables`."""
+    def __init__(
+        self, *, hash_key: Sequence[int], lg_buckets: int, pins: Pins | None = None
+    ) -> None:
+        """Load the programs, or take over pinned ones; raises as `BpfTables`."""
         kind = (libbpf.BPF_PROG_TYPE_NETFILTER, libbpf.BPF_NETFILTER)
         super().__init__(
             "netfilter.bpf.o",
             dict.fromkeys(_HOOKS, kind),
             hash_key=hash_key,
             lg_buckets=lg_buckets,
+            pins=pins,
         )
 
-    def _load(self, programs: Mapping[str, tuple[int, int]], hash_key: Sequence[int]) -> None:
+    def _load(
+        self,
+        object_name: str,
+        programs: Mapping[str, tuple[int, int]],
+        hash_key: Sequence[int],
+    ) -> libbpf.Object:
         try:
-            super()._load(programs, hash_key)
+            return super()._load(object_name, programs, hash_key)
         except UnsupportedByKernel as error:
             raise UnsupportedByKernel(f"{_REQUIREMENT}: {error}") from None
 
-    def attach(self) -> None:
-        """Attach to the current network namespace's hooks, all of them or none."""
+    def _attach(self) -> None:
         for program, (hook, priority) in _HOOKS.items():
             for family, number in _FAMILIES.items():
+                if (program, number) in self._links:
+                    continue
+                self.whole = not self.adopted
                 try:
                     self._links[program, number] = syscall.netfilter_link(
                         self._object.program_fd(program),
@@ -63,6 +74,7 @@ def _attach_error(family: str, error: OSError) -> Exception:
     if error.errno == errno.EBUSY:
         return Busy(
             f"another program holds the {family} netfilter hook at netsonde's priority; "
-            "is a monitor running in this network namespace already?"
+            "is a monitor running in this network namespace already, or did one that ended leave "
+            "it pinned? (netsonde doctor names pins, netsonde monitor --unpin removes them)"
         )
     return UnsupportedByKernel(f"{_REQUIREMENT}: {family}: {error.strerror}")

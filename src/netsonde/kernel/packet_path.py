@@ -22,6 +22,7 @@ from netsonde.kernel import _abi
 from netsonde.kernel._ring import PacketRing
 from netsonde.kernel.addresses import local_addresses
 from netsonde.kernel.devices import counted_devices
+from netsonde.kernel.notebook import Notebook
 from netsonde.model.errors import UnsupportedByKernel
 
 BLOCK_BYTES = 1 << 18
@@ -56,6 +57,10 @@ class PacketPath:
     slices: memoryview
     cpus = 1
     sample_shift = _abi.SAMPLE_SHIFT_LEAST
+    adopted = False
+    whole = True
+    notebook: Notebook | None = None
+    pin_fault: str | None = None
 
     def __init__(self, *, hash_key: Sequence[int], lg_buckets: int) -> None:
         """Make the socket and its ring of 8 MiB; nothing is counted yet.
@@ -64,6 +69,7 @@ class PacketPath:
         3 to 16. Raises UnsupportedByKernel with the kernel's reason.
         """
         self.lg_buckets = lg_buckets
+        self.hash_key = tuple(hash_key)
         self._reader: threading.Thread | None = None
         self._socket = _socket_with_ring()
         try:

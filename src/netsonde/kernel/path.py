@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Protocol, Self
 
+from netsonde.kernel.notebook import Notebook
+
 CAP_NET_ADMIN, CAP_BPF = 12, 39
 """Numbers of capabilities (linux/capability.h)."""
 
@@ -13,7 +15,7 @@ class CountingPath(Protocol):
     """A flow table that packets of one network namespace are counted into.
 
     `hot`, `cold` and `slices` are views of it as `core/abi.h` lays it out. A context manager that
-    detaches at its end; nothing outlives the process.
+    lets go of it at its end: of what is pinned, nothing ends.
     """
 
     hook: str
@@ -26,6 +28,16 @@ class CountingPath(Protocol):
     cpus: int
     """Slices per direction and parity."""
     lg_buckets: int
+    hash_key: tuple[int, ...]
+    """8 secret words that place flows."""
+    adopted: bool
+    """Whether it counted before this process began, for a monitor that ended."""
+    whole: bool
+    """Of one that was adopted: whether it counted all of the host's traffic meanwhile."""
+    notebook: Notebook | None
+    """What one monitor leaves for the next; None for what ends with this process."""
+    pin_fault: str | None
+    """Why it ends with this process though it was to be pinned."""
     sample_shift: int
     """1 of 2^sample_shift flows is sampled from the next flip on; never below its first value."""
 

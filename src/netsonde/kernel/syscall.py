@@ -14,6 +14,9 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 _SYS_BPF = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361}
 _MAP_UPDATE_ELEM = 2
 _MAP_DELETE_ELEM = 3
+_MAP_GET_NEXT_KEY = 4
+_OBJ_PIN = 6
+_OBJ_GET = 7
 _PROG_TEST_RUN = 10
 _PROG_GET_FD_BY_ID = 13
 _OBJ_GET_INFO_BY_FD = 15
@@ -81,6 +84,36 @@ def delete_from_map(map_fd: int, key: bytes) -> None:
     _bpf(_MAP_DELETE_ELEM, struct.pack("<IIQQQ", map_fd, 0, ctypes.addressof(buffer), 0, 0))
 
 
+def keys_of_map(map_fd: int, key_bytes: int) -> Iterator[bytes]:
+    """Give every key of a hash map that nobody else changes meanwhile; raises OSError."""
+    key, following = (ctypes.create_string_buffer(key_bytes) for _ in range(2))
+    before = 0  # none: the first key follows
+    while True:
+        attributes = struct.pack("<IIQQQ", map_fd, 0, before, ctypes.addressof(following), 0)
+        try:
+            _bpf(_MAP_GET_NEXT_KEY, attributes)
+        except FileNotFoundError:
+            return
+        yield following.raw
+        key.raw, before = following.raw, ctypes.addressof(key)
+
+
+def pin(descriptor: int, path: str) -> None:
+    """Give a map, program or link a name on a BPF file system; it lives while it has one.
+
+    Raises OSError.
+    """
+    name = ctypes.create_string_buffer(path.encode())
+    _bpf(_OBJ_PIN, struct.pack("<QII", ctypes.addressof(name), descriptor, 0))
+
+
+def pinned(path: str) -> int:
+    """Open what is pinned under a name and give its file descriptor; raises OSError."""
+    name = ctypes.create_string_buffer(path.encode())
+    attributes = struct.pack("<QII", ctypes.addressof(name), 0, 0)
+    return int(struct.unpack_from("<i", _bpf(_OBJ_GET, attributes))[0])
+
+
 def update_map(map_fd: int, key: bytes, value: bytes) -> None:
     """Set one element of a map; raises OSError."""
     key_buffer = ctypes.create_string_buffer(key, len(key))
@@ -115,6 +148,16 @@ def links() -> Iterator[bytes]:
             continue  # it went while we looked
 
 
+def device_of_link(link_fd: int) -> int:
+    """Give the index of the device that a TCX link is attached to, 0 when it has gone."""
+    return int(struct.unpack_from("<I", _info_of(link_fd), 16)[0])
+
+
+def program_id(program_fd: int) -> int:
+    """Give the id of a program; raises OSError."""
+    return int(struct.unpack_from("<I", _info_of(program_fd), 4)[0])
+
+
 def programs_at(device: int, attach_type: int) -> list[int]:
     """Give the ids of the TCX programs on one side of a device, in the order they run.
 
@@ -146,12 +189,16 @@ def program_name(program_id: int) -> str:
 def _info(by_id: int, number: int) -> bytes:
     (descriptor,) = struct.unpack_from("<i", _bpf(by_id, struct.pack("<I", number)))
     try:
-        info = ctypes.create_string_buffer(_INFO_BYTES)
-        attributes = struct.pack("<IIQ", descriptor, _INFO_BYTES, ctypes.addressof(info))
-        _bpf(_OBJ_GET_INFO_BY_FD, attributes)
-        return info.raw
+        return _info_of(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _info_of(descriptor: int) -> bytes:
+    info = ctypes.create_string_buffer(_INFO_BYTES)
+    attributes = struct.pack("<IIQ", descriptor, _INFO_BYTES, ctypes.addressof(info))
+    _bpf(_OBJ_GET_INFO_BY_FD, attributes)
+    return info.raw
 
 
 def map_view(map_fd: int, size_bytes: int, *, writable: bool = False) -> mmap.mmap:

@@ -2,24 +2,30 @@
 
 The one idea: the packet path writes into the buffer of the current epoch's parity; a flip moves it
 to the other one, and after an RCU barrier nobody writes the old buffer any more, so it can be read
-through its mmap with no lock and no system call.
+through its mmap with no lock and no system call. Where there are pins, a load and its links outlive
+the process, and the next monitor takes them over instead of loading its own.
 """
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 import os
+import secrets
 import struct
+import time
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 
 from netsonde.kernel import _abi, libbpf, syscall
+from netsonde.kernel.notebook import PAGE_BYTES, Note, Notebook
 from netsonde.kernel.path import CAP_BPF, CAP_NET_ADMIN
+from netsonde.kernel.pins import Pins, Place
 from netsonde.model.errors import UnsupportedByKernel
 
 _CAPABILITIES = {"CAP_NET_ADMIN": CAP_NET_ADMIN, "CAP_PERFMON": 38, "CAP_BPF": CAP_BPF}
@@ -33,8 +39,31 @@ def missing_capabilities() -> list[str]:
     return [name for name, bit in _CAPABILITIES.items() if not held >> bit & 1]
 
 
+_MAPS = ("ns_control", "ns_slices", "ns_hot", "ns_cold", "ns_barrier", "ns_barrier_inner")
+_CONFIG = "rodata"
+"""How the map of the constants is pinned; libbpf calls it `.rodata`."""
+
+
+def next_epoch(epoch: int) -> int:
+    """Give the epoch after this one, as `ns_next_epoch` of core/flowtable.h."""
+    return (epoch + 1) & 0xFFFFFFFF or 2
+
+
+class Loaded(Protocol):
+    """Maps and programs in the kernel, just loaded or taken over."""
+
+    def map_fd(self, name: str) -> int:
+        """File descriptor of a map; it stays the object's."""
+
+    def program_fd(self, name: str) -> int:
+        """File descriptor of a program; it stays the object's."""
+
+    def close(self) -> None:
+        """Close maps and programs."""
+
+
 class BpfTables:
-    """A BPF object's maps as the flow table; a hook's path derives from it and adds `attach`."""
+    """A BPF object's maps as the flow table; a hook's path derives from it and attaches."""
 
     hook: str
     capabilities = frozenset({CAP_BPF})
@@ -42,7 +71,17 @@ class BpfTables:
     cold: memoryview
     slices: memoryview
     cpus: int
+    hash_key: tuple[int, ...]
     sample_shift = _abi.SAMPLE_SHIFT_LEAST
+    maps: tuple[str, ...] = _MAPS
+    adopted = False
+    """Whether it was taken over from a monitor that ended, with what was counted meanwhile."""
+    whole = True
+    """Of one taken over: whether all of the host's traffic was counted meanwhile."""
+    notebook: Notebook | None = None
+    """Where there are pins: what the next monitor must know."""
+    pin_fault: str | None = None
+    """Why it could not be pinned, and so ends with this process."""
 
     def __init__(
         self,
@@ -51,50 +90,127 @@ class BpfTables:
         *,
         hash_key: Sequence[int],
         lg_buckets: int,
+        pins: Pins | None = None,
     ) -> None:
         """Load the programs (name -> program type, attach type); nothing is attached yet.
 
-        `hash_key`: 8 secret 64-bit words. `lg_buckets`: log2 of the buckets of each slice (a CPU
-        and direction), 3 to 16. Raises UnsupportedByKernel with the kernel's reason.
+        `hash_key`: 8 secret 64-bit words; of a load that is taken over, the former ones stay.
+        `lg_buckets`: log2 of the buckets of each slice (a CPU and direction), 3 to 16. `pins`:
+        where a former load may be, and where this one is kept. Raises UnsupportedByKernel with the
+        kernel's reason.
         """
         missing = missing_capabilities()
         if missing:
             raise UnsupportedByKernel(
                 f"counting in the kernel needs {', '.join(missing)}; start the monitor as root"
             )
-        with resources.as_file(resources.files("netsonde.kernel") / object_name) as path:
-            self._object = libbpf.Object(path)
-        self._links: dict[tuple[str, int], int] = {}
+        self._links: dict[Place, int] = {}
         """(program, where) -> file descriptor of its link."""
         self._maps: list[mmap.mmap] = []
+        self._programs = tuple(programs)
+        self._pins = pins
         self.lg_buckets = lg_buckets
+        self.cpus = libbpf.possible_cpus()
+        self._schema = self._digest(object_name)
+        taken = pins.take(self.hook, self._schema) if pins else None
+        self._object: Loaded
+        if taken:
+            self._object, self._links, self.adopted = taken, taken.links, True
+        else:
+            self._object = self._load(object_name, programs, hash_key)
         try:
-            self._load(programs, hash_key)
+            self._view_maps(hash_key)
         except BaseException:
-            self._object.close()
+            self.close()
             raise
 
-    def _load(self, programs: Mapping[str, tuple[int, int]], hash_key: Sequence[int]) -> None:
-        loading = self._object
-        self.cpus = loading.possible_cpus
-        slices = self.cpus * _abi.DIRECTIONS * _abi.PARITIES
-        buckets = slices << self.lg_buckets
+    def _config(self, hash_key: Sequence[int]) -> bytes:
         config = np.zeros(1, _abi.CONFIG)
         config["hash_key"], config["lg_buckets"] = hash_key, self.lg_buckets
         config["sample_shift"] = self.sample_shift
-        loading.set_constants(config.tobytes())
-        loading.set_entries("ns_slices", slices)
-        loading.set_entries("ns_hot", buckets)
-        loading.set_entries("ns_cold", buckets)
-        for program, (program_type, attach_type) in programs.items():
-            loading.use_program(program, program_type, attach_type)
-        loading.load()
-        self.slices = self._view("ns_slices", slices * _abi.SLICE.itemsize)
+        return config.tobytes()
+
+    def _digest(self, object_name: str) -> str:
+        """Name all that two loads must have in common to be taken for each other."""
+        code = (resources.files("netsonde.kernel") / object_name).read_bytes()
+        constants = self._config([0] * _abi.HASH_WORDS)
+        sizes = struct.pack("<II", _abi.ABI_VERSION, self.cpus)
+        return hashlib.sha256(code + constants + sizes).hexdigest()[:16]
+
+    def _load(
+        self,
+        object_name: str,
+        programs: Mapping[str, tuple[int, int]],
+        hash_key: Sequence[int],
+    ) -> libbpf.Object:
+        with resources.as_file(resources.files("netsonde.kernel") / object_name) as path:
+            loading = libbpf.Object(path)
+        try:
+            loading.set_constants(self._config(hash_key))
+            loading.set_entries("ns_control", PAGE_BYTES // _abi.CONTROL.itemsize)
+            loading.set_entries("ns_slices", self._slice_count)
+            for name in ("ns_hot", "ns_cold"):
+                loading.set_entries(name, self._slice_count << self.lg_buckets)
+            for program, (program_type, attach_type) in programs.items():
+                loading.use_program(program, program_type, attach_type)
+            loading.load()
+        except BaseException:
+            loading.close()
+            raise
+        return loading
+
+    @property
+    def _slice_count(self) -> int:
+        return self.cpus * _abi.DIRECTIONS * _abi.PARITIES
+
+    def _view_maps(self, hash_key: Sequence[int]) -> None:
+        buckets = self._slice_count << self.lg_buckets
+        self.slices = self._view("ns_slices", self._slice_count * _abi.SLICE.itemsize)
         self.hot = self._view("ns_hot", buckets * _abi.HOT.itemsize)
         self.cold = self._view("ns_cold", buckets * _abi.COLD.itemsize)
-        control = self._map("ns_control", _abi.CONTROL.itemsize, writable=True)
-        self._control = memoryview(control)[: _abi.CONTROL.itemsize].cast("Q")
-        self._write_control(1)
+        self._page = memoryview(self._map("ns_control", PAGE_BYTES, writable=True))
+        self._control = self._page.cast("Q")
+        if self.adopted:
+            config = np.frombuffer(self._view(_CONFIG, _abi.CONFIG.itemsize), _abi.CONFIG)[0]
+            self.hash_key = tuple(int(word) for word in config["hash_key"])
+            self.sample_shift = self._control[0] >> 32
+            self._barrier()  # the former monitor may have died while it waited for it
+        else:
+            self.hash_key = tuple(hash_key)
+            self._write_control(1)
+
+    def attach(self) -> None:
+        """Begin to count in the current network namespace, on all hooks or none.
+
+        Raises UnsupportedByKernel with the reason, or Busy when somebody else holds a hook.
+        """
+        if self._pins and not self.adopted:
+            self._pins.clear()  # what is pinned and cannot be used must not count beside us
+        self._attach()
+        if self._pins:
+            self._keep(self._pins)
+
+    def _attach(self) -> None:
+        """Attach wherever nothing of ours is attached yet."""
+        raise UnsupportedByKernel(self.hook)
+
+    def _keep(self, pins: Pins) -> None:
+        """Let everything outlive this process, if it can."""
+        place, notebook = (self.hook, self._schema), Notebook(self._page)
+        try:
+            if not self.adopted:
+                notebook.load_id = secrets.randbits(64)
+                notebook.write(Note(0, time.time_ns(), b""))
+                maps = {name: self._object.map_fd(name) for name in self.maps}
+                maps[_CONFIG] = self._object.map_fd(".rodata")
+                programs = {name: self._object.program_fd(name) for name in self._programs}
+                pins.keep(*place, maps, programs)
+            pins.keep_links(*place, self._links)
+        except OSError as error:
+            pins.clear()
+            self.pin_fault = f"nothing can be pinned ({error.strerror})"
+        else:
+            self.notebook = notebook
 
     def refresh(self) -> None:
         """Nothing to follow, unless a hook says otherwise."""
@@ -111,23 +227,27 @@ class BpfTables:
         counts are visible. Blocks for an RCU grace period, some 10 ms, without the GIL.
         """
         closed = self.epoch
-        self._write_control((closed + 1) & 0xFFFFFFFF or 2)
+        self._write_control(next_epoch(closed))
+        self._barrier()
+        return closed
+
+    def _barrier(self) -> None:
+        """Wait until every program that runs now has ended."""
         inner = struct.pack("<I", self._object.map_fd("ns_barrier_inner"))
         syscall.update_map(self._object.map_fd("ns_barrier"), bytes(4), inner)
-        return closed
 
     def run(self, program: str, packet: bytes, repeat: int = 1) -> None:
         """Count a packet by a program without the network (BPF_PROG_TEST_RUN)."""
         syscall.run_program(self._object.program_fd(program), packet, repeat)
 
     def detach(self) -> None:
-        """Close every link: stop counting; the maps stay readable."""
+        """Close every link: stop counting, unless it is pinned; the maps stay readable."""
         for link in self._links.values():
             os.close(link)
         self._links.clear()
 
     def close(self) -> None:
-        """Detach and free everything; the views must not be used any more."""
+        """Let go: what is not pinned ends. The views must not be used any more."""
         self.detach()
         self._object.close()
 

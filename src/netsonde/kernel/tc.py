@@ -13,9 +13,13 @@ from netsonde.kernel import libbpf, syscall
 from netsonde.kernel.addresses import local_addresses
 from netsonde.kernel.devices import Device, counted_devices
 from netsonde.kernel.path import CAP_BPF, CAP_NET_ADMIN
+from netsonde.kernel.pins import Pins
 from netsonde.kernel.tables import BpfTables
 from netsonde.model.errors import UnsupportedByKernel
 
+_ADDRESS_BYTES = 16
+_SIDES = 2
+"""Of a device: ingress and egress."""
 _PROGRAMS = ("ns_ingress", "ns_egress", "ns_ingress_ip", "ns_egress_ip")
 
 
@@ -26,20 +30,36 @@ class _DevicePath(BpfTables):
     requirement: str
     """What the kernel must have, for the error that says it has not."""
 
-    def __init__(self, *, hash_key: Sequence[int], lg_buckets: int) -> None:
-        """Load the programs; raises as `BpfTables`."""
+    maps = (*BpfTables.maps, "ns_local")
+
+    def __init__(
+        self, *, hash_key: Sequence[int], lg_buckets: int, pins: Pins | None = None
+    ) -> None:
+        """Load the programs, or take over pinned ones; raises as `BpfTables`."""
         kind = (libbpf.BPF_PROG_TYPE_SCHED_CLS, 0)
         super().__init__(
-            "tc.bpf.o", dict.fromkeys(_PROGRAMS, kind), hash_key=hash_key, lg_buckets=lg_buckets
+            "tc.bpf.o",
+            dict.fromkeys(_PROGRAMS, kind),
+            hash_key=hash_key,
+            lg_buckets=lg_buckets,
+            pins=pins,
         )
-        self._addresses: frozenset[bytes] = frozenset()
         self._devices: frozenset[Device] = frozenset()
+        local = self._object.map_fd("ns_local")
+        self._addresses = frozenset(syscall.keys_of_map(local, _ADDRESS_BYTES))
 
-    def attach(self) -> None:
-        """Attach to every counted device of the current network namespace, or to none."""
+    def _attach(self) -> None:
+        """Attach to every counted device, or to none; those of a former load stay as they are.
+
+        What was not known to a former load, a device or an address, was not counted meanwhile.
+        """
         try:
+            known, devices = self._addresses, counted_devices()
             self.follow_addresses()
-            for device in sorted(counted_devices()):
+            if self.adopted:
+                self._devices = frozenset(filter(self._is_attached, devices))
+                self.whole = self._addresses <= known and self._devices == devices
+            for device in sorted(devices - self._devices):
                 self._attach_device(device)
         except OSError as error:
             self.detach()
@@ -67,10 +87,14 @@ class _DevicePath(BpfTables):
 
     def _attach_device(self, device: Device) -> None:
         suffix = "" if device.ethernet else "_ip"
-        self._attach(device.index, f"ns_ingress{suffix}", f"ns_egress{suffix}")
+        self._attach_programs(device.index, f"ns_ingress{suffix}", f"ns_egress{suffix}")
         self._devices |= {device}
 
-    def _attach(self, device: int, ingress: str, egress: str) -> None:
+    def _attach_programs(self, device: int, ingress: str, egress: str) -> None:
+        raise UnsupportedByKernel(self.hook)
+
+    def _is_attached(self, device: Device) -> bool:
+        """Whether programs that were taken over count at both sides of a device."""
         raise UnsupportedByKernel(self.hook)
 
     def _forget_device(self, device: Device) -> None:
@@ -78,12 +102,19 @@ class _DevicePath(BpfTables):
 
 
 class TcxPath(_DevicePath):
-    """Counts through TCX links: first at ingress, last at egress, gone with the process."""
+    """Counts through TCX links: first at ingress, last at egress; gone with their last holder."""
 
     hook = "tcx"
     requirement = "TCX links need Linux 6.6"
 
-    def _attach(self, device: int, ingress: str, egress: str) -> None:
+    def _attach(self) -> None:
+        super()._attach()
+        present = {device.index for device in self._devices}
+        for device in {place[1] for place in self._links} - present:
+            self._close_links(device)
+
+    def _attach_programs(self, device: int, ingress: str, egress: str) -> None:
+        self._close_links(device)
         for program, attach_type, place in (
             (ingress, syscall.BPF_TCX_INGRESS, syscall.BPF_F_BEFORE),
             (egress, syscall.BPF_TCX_EGRESS, syscall.BPF_F_AFTER),
@@ -92,9 +123,16 @@ class TcxPath(_DevicePath):
                 self._object.program_fd(program), device, attach_type, place
             )
 
+    def _is_attached(self, device: Device) -> bool:
+        at_device = [link for place, link in self._links.items() if place[1] == device.index]
+        return [syscall.device_of_link(link) for link in at_device] == [device.index] * _SIDES
+
     def _forget_device(self, device: Device) -> None:
         super()._forget_device(device)
-        for place in [place for place in self._links if place[1] == device.index]:
+        self._close_links(device.index)
+
+    def _close_links(self, device: int) -> None:
+        for place in [place for place in self._links if place[1] == device]:
             syscall.close_link(self._links.pop(place))
 
 
@@ -102,18 +140,25 @@ class ClsactPath(_DevicePath):
     """Counts through clsact filters of a priority and handle of our own.
 
     A filter outlives a killed process: the next monitor finds it by priority and handle and takes
-    its place.
+    its place. So there are no links to pin.
     """
 
     hook = "clsact"
     requirement = "clsact needs CONFIG_NET_CLS_BPF"
 
-    def _attach(self, device: int, ingress: str, egress: str) -> None:
+    def _attach_programs(self, device: int, ingress: str, egress: str) -> None:
         for program, where in ((ingress, libbpf.BPF_TC_INGRESS), (egress, libbpf.BPF_TC_EGRESS)):
             libbpf.tc_attach(self._object.program_fd(program), device, where)
 
+    def _is_attached(self, device: Device) -> bool:
+        ours = {syscall.program_id(self._object.program_fd(name)) for name in self._programs}
+        sides = (libbpf.BPF_TC_INGRESS, libbpf.BPF_TC_EGRESS)
+        return all(libbpf.tc_program_id(device.index, side) in ours for side in sides)
+
     def detach(self) -> None:
-        """Remove our filters; the qdisc may be somebody else's too and stays."""
+        """Remove our filters, unless they are to stay; the qdisc may be somebody else's too."""
+        if self.notebook:
+            return
         remove_filters(device.index for device in self._devices)
         self._devices = frozenset()
 

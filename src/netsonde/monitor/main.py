@@ -1,7 +1,7 @@
 """`netsonde-monitor`: load, attach, give up root, serve.
 
-Nothing of it outlives the process: programs are held by file descriptors, so even `kill -9`
-detaches them and the network never notices.
+Programs are held by file descriptors, so even `kill -9` detaches them and the network never
+notices; unless `pin_dir` is set: then they count on, and the next monitor takes them over.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import secrets
 import signal
 import socket
 import sys
+import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -22,15 +23,19 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: its idle thr
 import msgspec
 import structlog
 
-from netsonde.kernel.hooks import AUTO, Opened, open_path
+from netsonde.kernel.hooks import AUTO, Opened, open_path, unpin
+from netsonde.kernel.pins import Pins
 from netsonde.kernel.sizing import lg_buckets, possible_cpus
-from netsonde.model.errors import BadField, NetsondeError
+from netsonde.model.errors import BadField, NetsondeError, UnsupportedByKernel
 from netsonde.monitor import privilege
+from netsonde.monitor.keep import PAUSE_S, KeptFile, directory_beside
 from netsonde.monitor.pace import Pace
 from netsonde.monitor.server import Server, bind
+from netsonde.monitor.takeover import close_gap
 from netsonde.monitor.tasks import Tasks
 from netsonde.monitor.ticker import Ticker
-from netsonde.sketch.tick import Reader
+from netsonde.sketch.absent import placement
+from netsonde.sketch.tick import TICK_NS, Reader
 from netsonde.wire import log, settings
 
 _HASH_WORDS = 8
@@ -61,6 +66,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         msgspec.Meta(description="where to count: auto (the first that works), or a hook's name"),
     ] = AUTO
+    pin_dir: Annotated[
+        str,
+        msgspec.Meta(
+            description="directory of a BPF file system, such as /sys/fs/bpf/netsonde, where "
+            "counting goes on while no monitor runs; empty: it ends with the monitor"
+        ),
+    ] = ""
+    unpin: Annotated[
+        bool, msgspec.Meta(description="only remove what is pinned in pin_dir, and end")
+    ] = False
     cpu_budget_percent: Annotated[
         float,
         msgspec.Meta(gt=0, le=100, description="share of one CPU that reading ticks may take"),
@@ -68,43 +83,88 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_json: Annotated[bool, msgspec.Meta(description="write log lines as JSON")] = False
 
 
-async def serve(
-    config: Settings, opened: Opened, secret: Sequence[int], listener: socket.socket
-) -> None:
-    """Count and answer until SIGTERM or SIGINT."""
-    log_line, path = structlog.get_logger(), opened.path
-    tasks = Tasks()
-    reader = Reader(
-        path.hot,
-        path.cold,
-        path.slices,
-        lg_buckets=path.lg_buckets,
-        cpus=path.cpus,
-        hash_key=secret,
-    )
-    ticker = Ticker(path, reader, tasks.absorb, Pace(config.cpu_budget_percent / 100))
-    agent_uid, _ = privilege.user_ids("agent_user", config.agent_user)
-    server = Server(
-        tasks,
-        ticker,
-        allowed_uids=frozenset({0, agent_uid}),
-        software=_SOFTWARE,
-        hook=path.hook,
-    )
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    for name, reason in opened.refused.items():
-        log_line.warning("hook not used", hook=name, reason=reason)
-    if opened.stale_filters:
-        log_line.warning("a dead monitor's filters removed", filters=opened.stale_filters)
-    log_line.info("monitor counts", hook=path.hook, cpus=path.cpus, socket=config.socket)
-    async with asyncio.TaskGroup() as group:
-        jobs = [group.create_task(ticker.run()), group.create_task(server.run(listener))]
-        await stop.wait()
-        for job in jobs:
-            job.cancel()
-    log_line.info("monitor stopped", packets=tasks.packets, drops=dict(tasks.drops))
+class Monitor:
+    """The parts of a monitor that counts, from taking over to passing on."""
+
+    def __init__(self, config: Settings, opened: Opened, kept: KeptFile) -> None:
+        """Take over what the former monitor left; raises OSError when the kernel refuses."""
+        path = self._path = opened.path
+        self._config, self._opened, self._kept = config, opened, kept
+        reader = Reader(
+            path.hot,
+            path.cold,
+            path.slices,
+            lg_buckets=path.lg_buckets,
+            cpus=path.cpus,
+            hash_key=path.hash_key,
+        )
+        gap, former = close_gap(path, reader), kept.load()
+        now_tick = time.time_ns() // TICK_NS
+        self._tasks = Tasks(began_tick=now_tick + 1)
+        if former:
+            self._tasks.restore(former, gap, placement(path.hash_key, path.lg_buckets), now_tick)
+        pace = Pace(config.cpu_budget_percent / 100)
+        self._ticker = Ticker(path, reader, self._tasks.absorb, pace)
+
+    async def run(self, listener: socket.socket) -> None:
+        """Count and answer until SIGTERM or SIGINT, then pass on what was counted."""
+        agent_uid, _ = privilege.user_ids("agent_user", self._config.agent_user)
+        server = Server(
+            self._tasks,
+            self._ticker,
+            allowed_uids=frozenset({0, agent_uid}),
+            software=_SOFTWARE,
+            hook=self._path.hook,
+        )
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        self._tell()
+        async with asyncio.TaskGroup() as group:
+            jobs = [self._ticker.run(), server.run(listener), self._keep_up()]
+            running = [group.create_task(job) for job in jobs]
+            await stop.wait()
+            for job in running:
+                job.cancel()
+        await self._keep()
+        structlog.get_logger().info(
+            "monitor stopped", packets=self._tasks.packets, drops=dict(self._tasks.drops)
+        )
+
+    async def _keep_up(self) -> None:
+        """Keep the counts now and then, for the case that this process is killed."""
+        pause_s = PAUSE_S
+        while True:
+            await asyncio.sleep(pause_s)
+            pause_s = await self._keep()
+
+    async def _keep(self) -> float:
+        await self._ticker.flush()
+        load_id = self._path.notebook.load_id if self._path.notebook else 0
+        epoch, tick = self._ticker.closed_epoch, self._ticker.closed_tick
+        return self._kept.save(self._tasks.kept(load_id, epoch, tick))
+
+    def _tell(self) -> None:
+        log_line = structlog.get_logger()
+        for name, reason in self._opened.refused.items():
+            log_line.warning("hook not used", hook=name, reason=reason)
+        if self._opened.stale_filters:
+            log_line.warning("a dead monitor's filters removed", filters=self._opened.stale_filters)
+        if self._opened.unpinned:
+            log_line.warning(
+                "counting begins anew: what was pinned is of another version, size or hook"
+            )
+        if self._path.pin_fault:
+            log_line.warning("counting ends with this process", reason=self._path.pin_fault)
+        log_line.info(
+            "monitor counts",
+            hook=self._path.hook,
+            cpus=self._path.cpus,
+            socket=self._config.socket,
+            pinned=self._path.notebook is not None,
+            taken_over=self._path.adopted,
+            tasks=len(self._tasks),
+        )
 
 
 def start(config: Settings) -> None:
@@ -113,11 +173,31 @@ def start(config: Settings) -> None:
     uid, gid = privilege.user_ids("user", config.user)
     secret = [secrets.randbits(64) for _ in range(_HASH_WORDS)]
     buckets = lg_buckets(config.table_mb, possible_cpus())
-    opened = open_path(config.hook, hash_key=secret, lg_buckets=buckets)
+    opened = open_path(config.hook, hash_key=secret, lg_buckets=buckets, pins=_pins(config))
     with opened.path, opened.claim:
-        listener = bind(Path(config.socket), agent_uid)
+        socket_path = Path(config.socket)
+        listener = bind(socket_path, agent_uid)
+        kept = KeptFile(directory_beside(socket_path, uid, gid))
         privilege.drop_to(uid, gid, opened.path.capabilities)
-        asyncio.run(serve(config, opened, secret, listener))
+        asyncio.run(Monitor(config, opened, kept).run(listener))
+
+
+def _pins(config: Settings) -> Pins | None:
+    """Open the pin directory; where there can be none, counting is worth more than keeping."""
+    if not config.pin_dir:
+        return None
+    try:
+        return Pins(Path(config.pin_dir))
+    except UnsupportedByKernel as error:
+        structlog.get_logger().warning("counting ends with this process", reason=str(error))
+        return None
+
+
+def _unpin(config: Settings) -> None:
+    if not config.pin_dir:
+        raise BadField("pin_dir", config.pin_dir, "the directory whose pins are to be removed")
+    loads = unpin(Path(config.pin_dir))
+    structlog.get_logger().info("unpinned", loads=loads, directory=config.pin_dir)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -130,7 +210,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             sys.argv[1:] if argv is None else argv,
         )
         log.configure(json=config.log_json)
-        start(config)
+        if config.unpin:
+            _unpin(config)
+        else:
+            start(config)
     except BadField as error:
         sys.exit(_failed(error, 2))
     except (NetsondeError, OSError) as error:

@@ -123,8 +123,12 @@ class Server:
             case wire.Ask(question=question):
                 if question.window == "total":
                     await self._ticker.flush()
-                summary, since_tick = self._tasks.answer(question)
-                return wire.Answer(summary=summary.to_bytes(), since_tick=since_tick)
+                summary, span = self._tasks.answer(question)
+                return wire.Answer(
+                    summary=summary.to_bytes(),
+                    since_tick=span.since_tick,
+                    missed_ticks=span.missed_ticks,
+                )
             case wire.AskStatus():
                 return self._status()
             case wire.Hello():

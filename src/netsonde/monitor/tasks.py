@@ -1,7 +1,8 @@
 """The monitor's tasks: desired state in, ticks in, answers out.
 
 Pure: no clock, no socket. A task that stays the same keeps its counts; one that changes starts
-anew; a counter that is added begins with the next tick.
+anew; a counter that is added begins with the next tick. What a window does not hold, because no
+monitor was there to count it, is known to the tick and told with every answer.
 """
 
 from __future__ import annotations
@@ -9,10 +10,14 @@ from __future__ import annotations
 from collections import Counter as Tally
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+import structlog
 
 from netsonde.model.errors import NotFound, TooLarge
 from netsonde.model.task import MAX_TASKS, Counter, Question, Task
+from netsonde.monitor.keep import MAX_KEPT_BYTES, Kept, KeptSpan, KeptTask
+from netsonde.monitor.takeover import Gap
 from netsonde.sketch.summary import Summary
 from netsonde.sketch.tick import Tick
 from netsonde.sketch.window import Window
@@ -22,20 +27,32 @@ REAL_TIME_TICKS = 10
 MAX_COUNTERS_TOTAL = 128
 """Counters of all tasks together; each may hold some 4 MB."""
 _MAX_RECENT = 64
+_log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Span:
+    """The ticks that a task, or one of its counters, really counted."""
+
+    since_tick: int
+    missed_ticks: int = 0
+    """Ticks after it was configured that it does not hold, since no monitor counted them here."""
 
 
 @dataclass(slots=True)
 class _Running:
     task: Task
     window: Window
-    since_tick: int
-    counters_since: dict[str, int] = field(default_factory=dict)
+    spans: dict[str | None, Span]
+    """Key type of a counter -> its span; None: the task's own."""
 
 
 class Tasks:
     """Every task of this host and the last second of ticks."""
 
-    def __init__(self) -> None:
+    def __init__(self, began_tick: int = 0) -> None:
+        """`began_tick`: the first tick that can be here; what was configured before misses some."""
+        self._began_tick = began_tick
         self._running: dict[tuple[str, int], _Running] = {}
         self._recent: deque[Tick] = deque(maxlen=_MAX_RECENT)
         self.packets = 0
@@ -62,32 +79,78 @@ class Tasks:
     def absorb(self, tick: Tick) -> None:
         """Add a closed tick to every task."""
         self._recent.append(tick)
-        for side in tick.sides:
-            self.packets += side.packets
-            self.ip_bytes += side.ip_bytes
-            self.drops.update(side.drops)
-        for running in self._running.values():
-            running.window.absorb(tick)
+        self._add(tick)
 
-    def answer(self, question: Question) -> tuple[Summary, int]:
-        """Answer a question; gives the summary and the first tick really counted.
+    def kept(self, load_id: int, epoch: int, tick: int) -> Kept:
+        """Give what the next monitor needs to go on after this epoch, which ended at `tick`."""
+        kept, free_bytes = [], MAX_KEPT_BYTES
+        for running in self._running.values():
+            window = running.window.kept()
+            free_bytes -= window.size_bytes
+            if free_bytes < 0:
+                break
+            spans = tuple(
+                KeptSpan(key_type=name, since_tick=span.since_tick, missed_ticks=span.missed_ticks)
+                for name, span in running.spans.items()
+            )
+            kept.append(KeptTask(task=running.task, spans=spans, window=window))
+        return Kept(load_id=load_id, epoch=epoch, tick=tick, tasks=tuple(kept))
+
+    def restore(self, kept: Kept, gap: Gap | None, placement: bytes, now_tick: int) -> None:
+        """Go on with what the former monitor kept and with what was counted since.
+
+        `gap`: what the table in use counted before this monitor came. `placement`: `ns_config` of
+        that table. What neither of them holds is missing from the tasks, and they know it.
+        """
+        missed_ticks, same_table = max(1, now_tick - kept.tick), False
+        if gap and gap.load_id == kept.load_id:
+            missed_ticks, same_table = gap.missed_after(kept.epoch, kept.tick), True
+        elif gap:
+            gap = None
+        for one in kept.tasks:
+            window = one.window if same_table else one.window.for_another_table()
+            if window is None:
+                continue
+            running = _Running(one.task, Window(one.task), {})
+            try:
+                running.window.restore(window, placement)
+            except ValueError as error:
+                _log.warning("a task begins anew", id=one.task.id, reason=str(error))
+                continue
+            running.spans = {
+                span.key_type: Span(span.since_tick, span.missed_ticks + missed_ticks)
+                for span in one.spans
+            }
+            self._running[one.task.ref] = running
+        for tick in gap.ticks if gap else ():
+            self._add(tick)
+
+    def answer(self, question: Question) -> tuple[Summary, Span]:
+        """Answer a question; gives the summary and what of its window was really counted.
 
         Raises NotFound for an unknown task or counter.
         """
         running = self._running.get((question.series, question.task_id))
         if running is None:
             raise NotFound(f"no {question.series} {question.task_id} on this host")
-        counter, since = None, running.since_tick
+        counter = None
         if question.key_type is not None:
             counter = running.task.counter(question.key_type)
             if counter is None:
                 raise NotFound(
                     f"{question.series} {question.task_id} has no counter {question.key_type}"
                 )
-            since = running.counters_since[question.key_type]
         if question.window == "real_time":
-            return self._real_time(running.task, question, counter), since
-        return running.window.summary(question, counter), since
+            return self._real_time(running.task, question, counter)
+        return running.window.summary(question, counter), running.spans[question.key_type]
+
+    def _add(self, tick: Tick) -> None:
+        for side in tick.sides:
+            self.packets += side.packets
+            self.ip_bytes += side.ip_bytes
+            self.drops.update(side.drops)
+        for running in self._running.values():
+            running.window.absorb(tick)
 
     def _started(self, task: Task, now_tick: int) -> _Running:
         running = self._running.get(task.ref)
@@ -97,18 +160,30 @@ class Tasks:
             and set(running.task.counters) <= set(task.counters)
         )
         if running is None or not kept:
-            since = {counter.key_type: now_tick for counter in task.counters}
-            return _Running(task, Window(task), now_tick, since)
+            running = _Running(task, Window(task), {None: self._span(task.since_tick, now_tick)})
         for counter in task.counters:
-            if counter.key_type not in running.counters_since:
-                running.window.add_counter(counter)
-                running.counters_since[counter.key_type] = now_tick
+            if counter.key_type not in running.spans:
+                configured_tick = max(task.since_tick, counter.since_tick)
+                running.spans[counter.key_type] = self._span(configured_tick, now_tick)
+                if counter.key_type not in running.window.key_types:
+                    running.window.add_counter(counter)
         running.task = task
         return running
 
-    def _real_time(self, task: Task, question: Question, counter: Counter | None) -> Summary:
-        window = Window(task)
+    def _span(self, configured_tick: int, now_tick: int) -> Span:
+        # What was configured while this monitor counted begins as soon as the news travels. What
+        # was configured before it came may have been counted by another, which took that along.
+        if configured_tick >= self._began_tick:
+            return Span(now_tick)
+        return Span(now_tick, missed_ticks=now_tick - configured_tick)
+
+    def _real_time(
+        self, task: Task, question: Question, counter: Counter | None
+    ) -> tuple[Summary, Span]:
+        window, first_tick = Window(task), self.last_tick - REAL_TIME_TICKS + 1
         for tick in self._recent:
-            if tick.id > self.last_tick - REAL_TIME_TICKS:
+            if tick.id >= first_tick:
                 window.absorb(tick)
-        return window.summary(question, counter)
+        since_tick = max(first_tick, self._began_tick)
+        missed_ticks = min(since_tick - first_tick, REAL_TIME_TICKS)
+        return window.summary(question, counter), Span(since_tick, missed_ticks)

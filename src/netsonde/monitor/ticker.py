@@ -16,6 +16,7 @@ from typing import Protocol
 
 import structlog
 
+from netsonde.kernel.notebook import Note, Notebook
 from netsonde.model.errors import NetsondeError
 from netsonde.monitor.pace import Pace
 from netsonde.sketch.tick import TICK_NS, Reader, Tick
@@ -29,6 +30,8 @@ class Flippable(Protocol):
 
     sample_shift: int
     """1 of 2^sample_shift flows is sampled from the next flip on."""
+    notebook: Notebook | None
+    """What one monitor leaves for the next."""
 
     def refresh(self) -> None:
         """Follow the host's addresses and devices."""
@@ -50,6 +53,11 @@ class Ticker:
         self._lock = asyncio.Lock()
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="flip")
         self._begun = 0
+        self._closing: asyncio.Task[None] | None = None
+        self.closed_epoch = 0
+        """The last epoch that was handed on, 0 before the first."""
+        self.closed_tick = 0
+        """When it ended."""
         self._cost_ns = 0
         self.late_ticks = 0
         self.failed_refreshes = 0
@@ -77,21 +85,31 @@ class Ticker:
         async with self._lock:
             if self._begun < wanted:
                 self._begun += 1
-                loop = asyncio.get_running_loop()
-                tick = await loop.run_in_executor(self._worker, self._close)
-                begun_ns = time.thread_time_ns()
-                self._absorb(tick)
-                self._cost_ns += time.thread_time_ns() - begun_ns
+                # Whoever waits may be cancelled; a tick that was read must be handed on all the
+                # same. The worker is one thread, so ticks are handed on in their order.
+                self._closing = asyncio.create_task(self._close_and_absorb())
+                await asyncio.shield(self._closing)
         return time.time_ns() // TICK_NS
 
-    def _close(self) -> Tick:
+    async def _close_and_absorb(self) -> None:
+        loop = asyncio.get_running_loop()
+        epoch, tick = await loop.run_in_executor(self._worker, self._close)
+        begun_ns = time.thread_time_ns()
+        self._absorb(tick)
+        self.closed_epoch, self.closed_tick = epoch, time.time_ns() // TICK_NS
+        self._cost_ns += time.thread_time_ns() - begun_ns
+
+    def _close(self) -> tuple[int, Tick]:
         begun_ns = time.thread_time_ns()
         # A tick that ends on a boundary belongs to the time before it.
         tick_id = (time.time_ns() - TICK_NS // 2) // TICK_NS
-        tick = self._reader.read(self._path.flip(), tick_id)
+        epoch = self._path.flip()
+        tick = self._reader.read(epoch, tick_id)
+        if self._path.notebook:
+            self._path.notebook.write(Note(epoch, time.time_ns(), self._reader.state()))
         self._path.sample_shift = self._reader.next_sample_shift(tick)
         self._cost_ns += time.thread_time_ns() - begun_ns
-        return tick
+        return epoch, tick
 
     def _keep_pace(self, elapsed_ns: int) -> None:
         before = self.pace.ticks

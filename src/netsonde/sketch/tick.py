@@ -131,8 +131,22 @@ class Reader:
             lambda: np.zeros((), _abi.TALLY)
         )
 
-    def read(self, epoch: int, tick_id: int) -> Tick:
-        """Read a closed epoch; the next one of its parity must not have begun."""
+    def state(self) -> bytes:
+        """Give what another reader of the same slices needs to go on after the last `read`."""
+        places = [(parity, side) for parity in range(_abi.PARITIES) for side in (_abi.IN, _abi.OUT)]
+        return b"".join(self._before[place].tobytes() for place in places)
+
+    def resume(self, state: bytes) -> None:
+        """Go on where another reader was when it gave this `state`; empty: at the beginning."""
+        tallies = np.frombuffer(state, _abi.TALLY)
+        for number, tally in enumerate(tallies):
+            self._before[divmod(number, _abi.DIRECTIONS)] = tally
+
+    def read(self, epoch: int, tick_id: int, first_id: int | None = None) -> Tick:
+        """Read a closed epoch; the next one of its parity must not have begun.
+
+        `first_id`: the tick it began in, for one that nobody closed in time.
+        """
         records, raw, hidden, ranks = _core.fold(
             *self._buffers, self._lg_buckets, self._cpus, epoch
         )
@@ -140,8 +154,14 @@ class Reader:
         for direction in range(_abi.DIRECTIONS):
             self._to_growth(tallies[direction], (epoch & 1, direction))
         absent = None if hidden is None else Absent.from_bytes(hidden, self._placement)
-        sides = _side(tallies, _abi.IN, absent), _side(tallies, _abi.OUT, absent)
-        return Tick(id=tick_id, records=records, sides=sides, absent=absent, ranks=ranks)
+        return Tick(
+            id=tick_id,
+            first_id=first_id,
+            records=records,
+            sides=(_side(tallies, _abi.IN, absent), _side(tallies, _abi.OUT, absent)),
+            absent=absent,
+            ranks=ranks,
+        )
 
     def next_sample_shift(self, tick: Tick) -> int:
         """Choose how many flows to sample, so that a tick like this one half fills their slots."""

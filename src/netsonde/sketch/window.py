@@ -18,6 +18,7 @@ from netsonde.model.task import Counter, Filter, Increment, Question, Task
 from netsonde.sketch import _abi, _core
 from netsonde.sketch.absent import COLUMNS, Absent
 from netsonde.sketch.distinct import STANDARD_ERROR, Ranks, estimate
+from netsonde.sketch.kept import KeptTable, KeptWindow
 from netsonde.sketch.match import DIRECTIONS, match_bytes
 from netsonde.sketch.summary import KEY_DTYPE, Summary
 from netsonde.sketch.tick import Tick
@@ -46,6 +47,46 @@ class Window:
         self.last_tick: int | None = None
         for counter in task.counters:
             self.add_counter(counter)
+
+    def kept(self) -> KeptWindow:
+        """Give all that it holds, for `restore`."""
+        return KeptWindow(
+            totals=_kept_table(self._totals),
+            tables={name: _kept_table(table) for name, table in self._tables.items()},
+            hidden=dict(self._hidden),
+            contended=dict(self._contended),
+            absent=None if self._absent is None else self._absent.table.tobytes(),
+            ranks={name: ranks.tobytes() for name, ranks in self._ranks.items()},
+            first_tick=self.first_tick,
+            last_tick=self.last_tick,
+        )
+
+    def restore(self, kept: KeptWindow, placement: bytes) -> None:
+        """Become what another window of this task was, before the first tick.
+
+        `placement`: `ns_config` of the flow table that ticks come from; `kept.absent` must be of
+        the same. Raises ValueError for what no window of this task can have held.
+        """
+        _restore_table(self._totals, kept.totals)
+        for name, table in self._tables.items():
+            if name not in kept.tables:
+                raise ValueError(f"no counter {name} was kept")
+            _restore_table(table, kept.tables[name])
+        for column in self._hidden:
+            self._hidden[column] = kept.hidden.get(column, 0)
+            self._contended[column] = kept.contended.get(column, 0)
+        if kept.absent is not None:
+            self._absent = Absent.from_bytes(kept.absent, placement)
+        self._ranks = {
+            name: np.frombuffer(ranks, np.uint8).reshape(_abi.HLL_REGISTERS).copy()
+            for name, ranks in kept.ranks.items()
+        }
+        self.first_tick, self.last_tick = kept.first_tick, kept.last_tick
+
+    @property
+    def key_types(self) -> frozenset[str]:
+        """Key types that are counted."""
+        return frozenset(self._tables)
 
     def add_counter(self, counter: Counter) -> None:
         """Begin to count another key type, from the next tick on."""
@@ -176,3 +217,14 @@ class Window:
         if upper > sure and key_type in self._ranks:
             guess = estimate(self._ranks[key_type])
         return Bound(lower=sure, estimate=min(max(sure, guess), upper), upper=upper)
+
+
+def _kept_table(table: _core.KeyTable) -> KeptTable:
+    packets, ip_bytes, purges = table.absent()
+    return KeptTable(
+        entries=table.entries(), absent_packets=packets, absent_bytes=ip_bytes, purges=purges
+    )
+
+
+def _restore_table(table: _core.KeyTable, kept: KeptTable) -> None:
+    table.restore(kept.entries, kept.absent_packets, kept.absent_bytes, kept.purges)

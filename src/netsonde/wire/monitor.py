@@ -58,7 +58,9 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     summary: bytes
     """`sketch.Summary.to_bytes()`."""
     since_tick: int
-    """First tick of the window that this monitor really counted."""
+    """First tick of the window that was really counted."""
+    missed_ticks: int = 0
+    """Ticks of the window that are not in it, since no monitor counted them here."""
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True, tag=True):

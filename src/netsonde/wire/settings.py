@@ -1,7 +1,8 @@
 """Settings of a daemon: one struct gives the flags, the keys of the TOML file and their help.
 
 Flags win over the file, the file over the defaults. A field `query_deadline_ms` is the flag
-`--query-deadline-ms` and the key `query_deadline_ms`; its help is the struct's `msgspec.Meta`.
+`--query-deadline-ms` and the key `query_deadline_ms`; its help is the struct's `msgspec.Meta`. A
+flag that is true or false may come alone, and is true then.
 """
 
 from __future__ import annotations
@@ -32,12 +33,14 @@ def read(settings: type[T], program: str, description: str, argv: Sequence[str])
     )
     parser.add_argument("--config", metavar="FILE", help="TOML file with the same settings")
     for field in fields:
+        alone: dict[str, Any] = {"nargs": "?", "const": True} if _plain(field.type) is bool else {}
         parser.add_argument(
             "--" + field.name.replace("_", "-"),
             dest=field.name,
             default=argparse.SUPPRESS,
             metavar=_metavar(field.type),
             help=_help(field),
+            **alone,
         )
     given = vars(parser.parse_args(argv))
     path = given.pop("config")
@@ -76,6 +79,9 @@ def _help(field: msgspec.structs.FieldInfo) -> str:
     return f"{text} (default: {field.default})".replace("%", "%%")
 
 
+def _plain(kind: Any) -> Any:
+    return getattr(kind, "__origin__", kind)
+
+
 def _metavar(kind: Any) -> str:
-    plain = getattr(kind, "__origin__", kind)
-    return {int: "NUMBER", float: "NUMBER", bool: "true|false"}.get(plain, "TEXT")
+    return {int: "NUMBER", float: "NUMBER", bool: "true|false"}.get(_plain(kind), "TEXT")

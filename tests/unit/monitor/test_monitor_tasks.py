@@ -6,7 +6,7 @@ import pytest
 
 from netsonde.model.errors import NotFound, TooLarge
 from netsonde.model.task import Counter, Filter, Question, Task
-from netsonde.monitor.tasks import MAX_COUNTERS_TOTAL, Tasks
+from netsonde.monitor.tasks import MAX_COUNTERS_TOTAL, Span, Tasks
 from netsonde.sketch import _abi
 from netsonde.sketch.tick import Side, Tick
 
@@ -43,7 +43,7 @@ def test_a_task_counts_from_when_it_is_applied() -> None:
     tasks.apply([task()], NOW + 1)
     tasks.absorb(tick(NOW + 1, 7))
     assert packets(tasks) == 7
-    assert tasks.answer(Question(series="sketch", task_id=0))[1] == NOW + 1
+    assert tasks.answer(Question(series="sketch", task_id=0))[1] == Span(NOW + 1)
     assert (tasks.packets, tasks.ip_bytes) == (12, 1200)
     assert tasks.drops["not_ip"] == 4
 
@@ -56,8 +56,8 @@ def test_a_task_that_stays_keeps_its_counts_and_a_counter_joins() -> None:
     tasks.absorb(tick(NOW + 1, 7))
     assert packets(tasks) == 12
     assert packets(tasks, 1) == 7
-    answer, since = tasks.answer(Question(series="sketch", task_id=0, key_type="proto"))
-    assert since == NOW + 1
+    answer, span = tasks.answer(Question(series="sketch", task_id=0, key_type="proto"))
+    assert span == Span(NOW + 1)
     assert [row.count.estimate for row in answer.rows()] == [7]
 
 
@@ -96,3 +96,24 @@ def test_unknown_counters_are_named() -> None:
     tasks.apply([task(0, "src")], NOW)
     with pytest.raises(NotFound, match="sketch 0 has no counter dst"):
         packets(tasks, key_type="dst")
+
+
+def test_what_was_configured_before_the_monitor_came_is_known_to_miss_something() -> None:
+    tasks = Tasks(began_tick=NOW)
+    tasks.apply([task(0, "src", since=NOW - 7), task(1, since=NOW)], NOW + 2)
+    tasks.absorb(tick(NOW + 2, 5))
+    span = tasks.answer(Question(series="sketch", task_id=0, key_type="src"))[1]
+    assert span == Span(NOW + 2, missed_ticks=9)
+    assert tasks.answer(Question(series="sketch", task_id=1))[1] == Span(NOW + 2)
+
+
+def test_real_time_is_not_whole_in_the_first_second() -> None:
+    tasks = Tasks(began_tick=NOW)
+    tasks.apply([task()], NOW)
+    question = Question(series="sketch", task_id=0, window="real_time")
+    assert tasks.answer(question)[1].missed_ticks == 10
+    missed = []
+    for number in range(12):
+        tasks.absorb(tick(NOW + number, 1))
+        missed.append(tasks.answer(question)[1].missed_ticks)
+    assert missed == [9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 0, 0]

@@ -13,6 +13,8 @@ from netsonde.sketch.tick import Tick
 class Path:
     """A data path whose flips wait to be let go."""
 
+    notebook = None
+
     def __init__(self) -> None:
         self.flips = 0
         self.begun = threading.Semaphore(0)

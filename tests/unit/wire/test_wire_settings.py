@@ -27,6 +27,7 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> N
     assert read("--config", str(file)) == Example(listen="there", deadline_ms=70)
     both = read("--config", str(file), "--deadline-ms", "80", "--log-json", "true")
     assert both == Example(listen="there", deadline_ms=80, log_json=True)
+    assert read("--log-json") == Example(log_json=True)
 
 
 @pytest.mark.parametrize(
