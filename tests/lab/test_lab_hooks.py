@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from asking import HOOKS, ask, assert_transfer_is_exact, example, printed, sketch, until
+from asking import HOOKS, Reply, ask, assert_transfer_is_exact, example, printed, sketch, until
 
 TRANSFER_BYTES = 200_000_000
 
@@ -91,20 +91,47 @@ def test_what_is_forwarded_is_not_the_hosts(hooked):
     assert counted("10.0.0.5", "OUTPUT", "10.0.0.4", "10.0.0.6") == sent
 
 
-def test_a_killed_monitor_is_replaced_on_every_hook(hooked):
-    os.kill(hooked.pid("h3", "monitor"), signal.SIGKILL)
-    until(lambda: hooked.pid("h3", "monitor") is None, "the monitor does not die")
-    hooked.restart("h3", "monitor")
-    status = {"type": "config counter", "interface": "INPUT", "proto": "icmp"}
-    until(lambda: ask("10.0.0.3", **status).status == 200, "the agent does not find it")
+def pings_counted(lab, *, end: signal.Signals) -> tuple[int, str]:
+    """Ping h3 before, while and after its monitor is away; gives the answer and its coverage."""
+
+    def ping(count: int) -> None:
+        lab.exec("h6", "ping", "-c", str(count), "-i", "0.01", "-q", "10.0.0.3")
+
+    def count() -> Reply:
+        wanted = {"counter_key_type": "src", "counter_key": "10.0.0.6"}
+        return ask("10.0.0.3", type="query sketch", sketch_id=hits, **wanted)
+
     hits = sketch("10.0.0.3", "src", proto="icmp")
-    hooked.exec("h6", "ping", "-c", "3", "-i", "0.01", "-q", "10.0.0.3")
-    wanted = {"counter_key_type": "src", "counter_key": "10.0.0.6"}
-    reply = ask("10.0.0.3", type="query sketch", sketch_id=hits, **wanted)
-    # A filter that a dead monitor left on a device would not change this, but would cost.
-    assert reply.value == 3
-    log = hooked.exec("h3", "cat", "/run/netsonde-lab/h3/monitor.log").stdout
-    assert ("dead monitor" in log) == (hooked.hook == "clsact")
+    ping(3)
+    assert count().value == 3
+    os.kill(lab.pid("h3", "monitor"), end)
+    until(lambda: lab.pid("h3", "monitor") is None, "the monitor does not end")
+    ping(50)
+    lab.restart("h3", "monitor")
+    until(lambda: count().status == 200, "the agent does not find it")
+    ping(7)
+    reply = count()
+    assert reply.headers["x-netsonde-bounds"] == "exact"
+    return reply.value, reply.headers["x-netsonde-coverage"]
+
+
+def test_a_restarted_monitor_goes_on(hooked):
+    log = "/run/netsonde-lab/h3/monitor.log"
+    counted, coverage = pings_counted(hooked, end=signal.SIGTERM)
+    if hooked.hook == "afpacket":  # nobody was there to count
+        assert (counted, coverage) == (10, "1/1; partial=10.0.0.3")
+    else:
+        assert (counted, coverage) == (60, "1/1")
+        last = hooked.exec("h3", "grep", "monitor counts", log).stdout.splitlines()[-1]
+        assert " pinned taken_over " in last
+
+
+def test_a_killed_monitor_is_replaced_and_what_is_lost_is_told(hooked):
+    counted, coverage = pings_counted(hooked, end=signal.SIGKILL)
+    # What it counted since it last kept its counts died with it: the first three, or nothing.
+    lost = {7: 53, 10: 50} if hooked.hook == "afpacket" else {7: 53, 57: 3, 60: 0}
+    assert counted in lost
+    assert coverage == "1/1; partial=10.0.0.3" or lost[counted] == 0
 
 
 def test_the_doctor_sees_the_monitor(hooked):

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import urlencode
 
-from netsonde.lab import namespace, server, state, world
+from netsonde.lab import namespace, pins, server, state, world
 from netsonde.lab.errors import LabError
 from netsonde.lab.topology import SWITCH_NAMESPACE, Host, Topology, overlay_tree
 
@@ -34,9 +34,11 @@ def command_line(host: Host, daemon: str, hook: str) -> tuple[str, ...]:
     """Give the command line of a daemon on a host; `hook` is where its monitor counts."""
     monitor_socket = str(_monitor_socket(host))
     if daemon == "monitor":
+        pin_dir = pins.directory(host)
         return (
             *("netsonde-monitor", "--socket", monitor_socket),
             *("--agent-user", user(), "--user", user(), "--hook", hook),
+            *(("--pin-dir", str(pin_dir)) if pin_dir else ()),
         )
     return (
         *("netsonde-agent", "--listen", f"{host.address}:{HTTP_PORT}"),

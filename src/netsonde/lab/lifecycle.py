@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-untyped]
 
-from netsonde.lab import daemons, namespace, network, state
+from netsonde.lab import daemons, namespace, network, pins, state
 from netsonde.lab.errors import LabError
 from netsonde.lab.rate import Rate
 from netsonde.lab.topology import SWITCH_NAMESPACE, Topology
@@ -29,17 +29,20 @@ def build(topology: Topology, rate: Rate | None, hook: str, *, with_daemons: boo
 
 def remove() -> None:
     """End every process of the lab and remove its network and files."""
-    # Processes first: one, or its packet filter, would keep a namespace alive without its name.
+    # Processes and pins first: one, or its packet filter, would keep a namespace alive without its
+    # name.
     # Hosts before the fork server, which reaps them.
     names = namespace.names()
     namespace.end_processes(name for name in names if name != SWITCH_NAMESPACE)
     namespace.end_processes(names)
+    pins.remove()
     network.remove()
     state.remove()
 
 
 def _build(topology: Topology, rate: Rate | None, hook: str, *, with_daemons: bool) -> None:
     state.ROOT.mkdir(mode=0o755)
+    pins.mount()
     network.create_switch_namespace()
     if with_daemons:
         daemons.start_server()  # it loads the daemons while the network is built

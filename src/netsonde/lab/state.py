@@ -2,6 +2,7 @@
 
 lab.json              shape and rate; written last, so its presence says the lab is whole
 server.sock .log      the fork server
+bpf/                  a BPF file system, where monitors pin what counts on without them
 h5/{monitor,agent}.log .pid, monitor.sock, state/    one host
 """
 

@@ -19,6 +19,7 @@ from rich.table import Table
 
 from netsonde.kernel.attached import Attachment, attachments, kernel_release
 from netsonde.kernel.hooks import HOOKS, namespace_is_claimed
+from netsonde.kernel.pins import find
 from netsonde.kernel.tables import missing_capabilities
 from netsonde.model.errors import UnsupportedByKernel
 from netsonde.monitor.selfprobe import Verdict, probe
@@ -48,6 +49,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     attached: list[dict[str, object]] | None
     """Programs on these hooks, None where only root may know."""
     attached_unknown: str | None
+    pinned: list[str]
+    """Directories of loads that count on when their monitor ends."""
 
 
 def examine() -> Report:
@@ -69,7 +72,15 @@ def examine() -> Report:
         chosen=next((verdict.hook for verdict in verdicts if verdict.works), None),
         attached=None if attached is None else [_row(one) for one in attached],
         attached_unknown=unknown,
+        pinned=_pinned(),
     )
+
+
+def _pinned() -> list[str]:
+    try:
+        return [str(home) for home in find()]
+    except PermissionError:
+        return []  # then what is attached is unknown too, and said to be
 
 
 def _row(one: Attachment) -> dict[str, object]:
@@ -100,6 +111,13 @@ def show(report: Report, console: Console) -> None:
             whose = "netsonde" if row["ours"] else "somebody else's"
             programs.add_row(str(row["where"]), str(row["order"]), str(row["program"]), whose)
         console.print(programs)
+    for home in report.pinned:
+        console.print(f"counts on without a monitor: {home}", soft_wrap=True)
+    if report.pinned and not report.monitor_counts_here:
+        console.print(
+            "a monitor with that pin_dir takes it over; "
+            "'netsonde monitor --unpin --pin-dir DIRECTORY' ends it"
+        )
 
 
 @app.default

@@ -37,3 +37,26 @@ def test_it_drops_the_lighter_half_when_it_may_not_grow() -> None:
     table.add(records(301).tobytes(), match_bytes(Filter()))
     packets, _, purges = table.absent()
     assert (len(table), packets, purges) == (151, 150, 1)
+
+
+@pytest.mark.parametrize("keys", [0, 20, 299, 301])
+def test_it_goes_on_as_the_table_it_was_restored_from(keys: int) -> None:
+    mask, every = KeyType.parse("src", "key").mask(), match_bytes(Filter())
+    whole, former, later = (KeyTable(mask, 300, False) for _ in range(3))
+    for table in (whole, former):
+        table.add(records(keys).tobytes(), every)
+    later.restore(former.entries(), *former.absent())
+    for table in (whole, later):
+        table.add(records(200).tobytes(), every)
+    assert later.entries() == whole.entries()
+    assert later.absent() == whole.absent()
+
+
+def test_it_refuses_what_no_table_was() -> None:
+    table = KeyTable(KeyType.parse("src", "key").mask(), 16, False)
+    for entries in (bytes(17 * _abi.ENTRY.itemsize), b"x"):
+        with pytest.raises(ValueError, match="too many entries, or of the wrong size"):
+            table.restore(entries, 0, 0, 0)
+    table.add(records(1).tobytes(), match_bytes(Filter()))
+    with pytest.raises(ValueError, match="too many entries"):
+        table.restore(b"", 0, 0, 0)
