@@ -26,8 +26,8 @@ class Verdict:
     bar: str
     figure: str
     met: str
-    """`yes`, `no`, or `unclear`: the quartiles lie on both sides of the bar, so the machine was too
-    noisy to tell."""
+    """`yes`, `no`, or `unclear`: the interval that holds the median with 95 % confidence lies on
+    both sides of the bar, so the machine was too noisy to tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +44,12 @@ class Bar:
     def judge(self, results: Results) -> Verdict:
         """Hold a run to the bar."""
         found = self.figure(results[self.section])
-        reached = {self._reached(found[part]) for part in ("median", "low", "high")}
+        reached = {self._reached(found[part]) for part in ("sure_low", "sure_high")}
         met = "unclear" if len(reached) > 1 else "yes" if reached.pop() else "no"
         sign = "≥" if self.at_least else "≤"
         figure = _number(found["median"])
-        if found["low"] != found["high"]:
-            figure += f" [{_number(found['low'])}, {_number(found['high'])}]"
+        if found["sure_low"] != found["sure_high"]:
+            figure += f" [{_number(found['sure_low'])}, {_number(found['sure_high'])}]"
         bar = f"{sign} {_number(self.limit)} {self.unit}".rstrip()
         return Verdict(self.what, bar, f"{figure} {self.unit}".rstrip(), met)
 
@@ -98,6 +98,8 @@ def _times(value: Spread, factor: float) -> Spread:
         median=value["median"] * factor,
         low=value["low"] * factor,
         high=value["high"] * factor,
+        sure_low=value["sure_low"] * factor,
+        sure_high=value["sure_high"] * factor,
         least=value["least"] * factor,
         rounds=value["rounds"],
     )
@@ -131,13 +133,13 @@ _BARS = (
     Bar(
         "UDP rate kept at saturation",
         "traffic",
-        _ours("kept", "few_kpps", 100),
+        _ours("kept", "few", 100),
         *(97, True, "%"),
     ),
     Bar(
         "TCP throughput kept",
         "traffic",
-        _ours("kept", "tcp_gbps", 100),
+        _ours("kept", "tcp", 100),
         *(97, True, "%"),
     ),
     Bar(

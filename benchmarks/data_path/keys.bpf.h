@@ -78,22 +78,24 @@ static __always_inline void bench_depend(ns_u64 value)
 		keys->counter += value;
 }
 
+/* The flow of a packet. Its lowest bit is its direction: a host has flows of both. */
+static __always_inline ns_u32 bench_flow(const struct bench_keys *keys, ns_u64 count)
+{
+	if (keys->mode == BENCH_UNIFORM)
+		return (ns_u32)ns_mix64(count) & keys->mask;
+	if (keys->mode == BENCH_TABLE)
+		return keys->table[count & (BENCH_TABLE_ENTRIES - 1)];
+	return (ns_u32)count;
+}
+
 static __always_inline void bench_next_key(struct ns_key *key)
 {
 	struct bench_keys *keys = bench_keys_map();
-	ns_u64 count, scattered;
-	ns_u32 flow;
+	ns_u64 scattered;
 
 	if (!keys)
 		return;
-	count = keys->counter++;
-	if (keys->mode == BENCH_UNIFORM)
-		flow = (ns_u32)ns_mix64(count) & keys->mask;
-	else if (keys->mode == BENCH_TABLE)
-		flow = keys->table[count & (BENCH_TABLE_ENTRIES - 1)];
-	else
-		flow = (ns_u32)count;
-	scattered = flow * 0x9e3779b97f4a7c15ULL;
+	scattered = bench_flow(keys, keys->counter++) * 0x9e3779b97f4a7c15ULL;
 	*(ns_u32 *)(key->src + 12) ^= (ns_u32)(scattered >> 32);
 	key->sport ^= (ns_u16)scattered;
 }
@@ -119,7 +121,10 @@ static __always_inline struct ns_view bench_view(struct __sk_buff *skb)
 
 static __always_inline struct ns_carrier bench_carrier(struct __sk_buff *skb)
 {
+	const struct bench_keys *keys = bench_keys_map();
+
 	return (struct ns_carrier){
+		.direction = keys ? bench_flow(keys, keys->counter) & 1 : 0,
 		.l3_offset = BENCH_ETHERNET_BYTES,
 		.l3_bytes = skb->len - BENCH_ETHERNET_BYTES,
 	};

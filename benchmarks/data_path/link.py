@@ -1,4 +1,7 @@
-"""Two hosts on one veth pair, and the load between them: what the network itself says happened."""
+"""Three hosts: a sender, a receiver that is measured and its twin that is not, each on a veth pair.
+
+What the network itself says happened is the truth for everybody.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +9,48 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-SENDER, RECEIVER = "netsonde-bench-s", "netsonde-bench-r"
-OUT_DEVICE, IN_DEVICE = "bench-s", "bench-r"
-_RECEIVER_MAC = "02:00:00:00:00:02"
-_FIRST_SOURCE = "10.99.0.1"
-SENDER_ADDRESS = "10.98.1.1"
-ADDRESSES = {"few": "10.98.0.1", "many": "10.98.0.2", "tcp": "10.98.0.3"}
-"""Where each phase of a round is sent, so that reports tell them apart."""
+SENDER = "netsonde-bench-s"
+_PHASES = {"few": 1, "many": 2, "tcp": 3}
 FLOWS = {"few": 64, "many": 50_000}
-_READY_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """A receiving host and the sender's device that leads to it."""
+
+    namespace: str
+    device: str
+    out_device: str
+    net: int
+    """Second byte of its /15."""
+
+    @property
+    def mac(self) -> str:
+        """Address of its device."""
+        return f"02:00:00:00:00:{self.net:02x}"
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Where each phase of a round is sent, so that reports tell them apart."""
+        return {phase: f"10.{self.net}.0.{last}" for phase, last in _PHASES.items()}
+
+    @property
+    def sender(self) -> str:
+        """The sender's own address on this link."""
+        return f"10.{self.net}.1.1"
+
+    @property
+    def first_source(self) -> str:
+        """Source address of the first flow."""
+        return f"10.{self.net + 1}.0.1"
+
+
+MEASURED = Receiver("netsonde-bench-r", "bench-r", "bench-s", 98)
+BARE = Receiver("netsonde-bench-b", "bare-r", "bare-s", 96)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,31 +66,37 @@ class Sent:
 
 
 def inside(namespace: str, *command: str) -> list[str]:
-    """Give the command line that runs a command in one of the two namespaces."""
+    """Give the command line that runs a command in one of the namespaces."""
     return ["nsenter", f"--net=/run/netns/{namespace}", *command]
 
 
 @contextmanager
 def network() -> Iterator[None]:
-    """Build the two namespaces and the pair of devices, offloads as they come."""
+    """Build the namespaces and their links, offloads as they come."""
+    names = (SENDER, MEASURED.namespace, BARE.namespace)
     try:
-        for name in (SENDER, RECEIVER):
+        for name in names:
             _ip("netns", "add", name)
             _ip("-n", name, "link", "set", "lo", "up")
             _sysctl(name, "net.ipv6.conf.all.disable_ipv6=1")
             for scope in ("all", "default"):
                 _sysctl(name, f"net.ipv4.conf.{scope}.rp_filter=0")
-        ends = ("type", "veth", "peer", "name", IN_DEVICE, "netns", RECEIVER)
-        _ip("-n", SENDER, "link", "add", OUT_DEVICE, *ends, "address", _RECEIVER_MAC)
-        _ip("-n", SENDER, "address", "add", f"{SENDER_ADDRESS}/15", "dev", OUT_DEVICE)
-        for address in ADDRESSES.values():
-            _ip("-n", RECEIVER, "address", "add", f"{address}/15", "dev", IN_DEVICE)
-        _ip("-n", SENDER, "link", "set", OUT_DEVICE, "up")
-        _ip("-n", RECEIVER, "link", "set", IN_DEVICE, "up")
+        for receiver in (MEASURED, BARE):
+            _link(receiver)
         yield
     finally:
-        for name in (SENDER, RECEIVER):
+        for name in names:
             subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
+
+
+def _link(to: Receiver) -> None:
+    ends = ("type", "veth", "peer", "name", to.device, "netns", to.namespace)
+    _ip("-n", SENDER, "link", "add", to.out_device, *ends, "address", to.mac)
+    _ip("-n", SENDER, "address", "add", f"{to.sender}/15", "dev", to.out_device)
+    for address in to.addresses.values():
+        _ip("-n", to.namespace, "address", "add", f"{address}/15", "dev", to.device)
+    _ip("-n", SENDER, "link", "set", to.out_device, "up")
+    _ip("-n", to.namespace, "link", "set", to.device, "up")
 
 
 def compile_load(into: Path) -> Path:
@@ -68,13 +106,13 @@ def compile_load(into: Path) -> Path:
     return made
 
 
-def udp(load: Path, phase: str, seconds: float) -> Sent:
+def udp(load: Path, to: Receiver, phase: str, seconds: float) -> Sent:
     """Send 64-byte packets as fast as one core can; give what became of them."""
     cores = sorted(os.sched_getaffinity(0))
-    sending = ["taskset", "-c", str(cores[0]), str(load), "send", OUT_DEVICE, _RECEIVER_MAC]
-    sending += [ADDRESSES[phase], _FIRST_SOURCE, str(FLOWS[phase]), str(seconds)]
-    sink_command = inside(RECEIVER, "taskset", "-c", str(cores[-1]), str(load), "sink")
-    before = arrived()
+    sending = ["taskset", "-c", str(cores[0]), str(load), "send", to.out_device, to.mac]
+    sending += [to.addresses[phase], to.first_source, str(FLOWS[phase]), str(seconds)]
+    sink_command = inside(to.namespace, "taskset", "-c", str(cores[-1]), str(load), "sink")
+    before = arrived(to)
     with subprocess.Popen(
         sink_command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as sink:
@@ -84,13 +122,21 @@ def udp(load: Path, phase: str, seconds: float) -> Sent:
         sent = int(_output(inside(SENDER, *sending)))
         sink.stdin.close()
         delivered = int(sink.stdout.readline())
-    return Sent(sent, arrived() - before, delivered, seconds)
+    return Sent(sent, arrived(to) - before, delivered, seconds)
 
 
 @contextmanager
-def tcp_server() -> Iterator[None]:
-    """Run an iperf3 server at the receiver."""
-    command = inside(RECEIVER, "iperf3", "--server", "--forceflush")
+def tcp_servers() -> Iterator[None]:
+    """Run an iperf3 server at each receiver."""
+    with ExitStack() as held:
+        for receiver in (MEASURED, BARE):
+            held.enter_context(_tcp_server(receiver))
+        yield
+
+
+@contextmanager
+def _tcp_server(at: Receiver) -> Iterator[None]:
+    command = inside(at.namespace, "iperf3", "--server", "--forceflush")
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as server:
@@ -104,18 +150,18 @@ def tcp_server() -> Iterator[None]:
             server.terminate()
 
 
-def tcp(seconds: float) -> float:
+def tcp(to: Receiver, seconds: float) -> float:
     """Send one TCP stream; give its goodput in bits/s."""
-    client = ["iperf3", "--json", "--client", ADDRESSES["tcp"], "--bind", SENDER_ADDRESS]
+    client = ["iperf3", "--json", "--client", to.addresses["tcp"], "--bind", to.sender]
     found = json.loads(_output(inside(SENDER, *client, "--time", f"{max(1, round(seconds))}")))
     if "error" in found:
         raise RuntimeError(f"iperf3: {found['error']}")
     return float(found["end"]["sum_received"]["bits_per_second"])
 
 
-def arrived() -> int:
-    """Count the packets that the receiver's device has taken in so far."""
-    text = _output(["ip", "-n", RECEIVER, "-s", "-j", "link", "show", IN_DEVICE])
+def arrived(at: Receiver) -> int:
+    """Count the packets that a receiver's device has taken in so far."""
+    text = _output(["ip", "-n", at.namespace, "-s", "-j", "link", "show", at.device])
     return int(json.loads(text)[0]["stats64"]["rx"]["packets"])
 
 

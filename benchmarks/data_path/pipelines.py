@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from benchmarks.baseline.queue_sketch import PARSERS, QUEUE
-from benchmarks.data_path.link import ADDRESSES, IN_DEVICE, RECEIVER, inside
+from benchmarks.data_path.link import MEASURED, inside
 from netsonde.kernel.hooks import HOOKS
 
 NONE = "no measurement"
@@ -50,6 +50,18 @@ class Pipeline:
             process.kill()
             process.wait()
 
+    def pause(self) -> None:
+        """Hold its processes: what runs until `resume` is not measured, and costs it nothing."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let them go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        for process in self._running:
+            os.killpg(process.pid, number)
+
     def cpu_s(self) -> float:
         """Processor time so far of every process in the sessions that were started."""
         sessions = {process.pid for process in self._running}
@@ -70,7 +82,7 @@ class Pipeline:
     def _launch(self, *command: str, stdout: IO[str] | int | None = None) -> subprocess.Popen[str]:
         log = (self.folder / "log").open("a")
         process = subprocess.Popen(
-            inside(RECEIVER, *command),
+            inside(MEASURED.namespace, *command),
             stdout=log if stdout is None else stdout,
             stderr=log,
             text=True,
@@ -132,9 +144,9 @@ class Netsonde(Pipeline):
 
     def _ask(self, verb: str) -> Reported | None:
         counts: Reported = {}
-        for phase, address in ADDRESSES.items():
+        for phase, address in MEASURED.addresses.items():
             message = f"type={verb} counter&interface=INPUT&dst={address}"
-            command = inside(RECEIVER, "curl", "-sf", "-d", message, f"http://{_AGENT}/")
+            command = inside(MEASURED.namespace, "curl", "-sf", "-d", message, f"http://{_AGENT}/")
             reply = subprocess.run(command, check=False, capture_output=True, text=True)
             if reply.returncode:
                 return None
@@ -167,7 +179,7 @@ class Prototype(Pipeline):
     def _rules(self, change: str) -> None:
         for chain in ("INPUT", "OUTPUT"):
             rule = (change, chain, "-j", "NFQUEUE", "--queue-num", str(QUEUE))
-            subprocess.run(inside(RECEIVER, "iptables-legacy", "-w", *rule), check=True)
+            subprocess.run(inside(MEASURED.namespace, "iptables-legacy", "-w", *rule), check=True)
 
 
 class PrototypeByStruct(Prototype):
@@ -187,7 +199,16 @@ class Softflowd(Pipeline):
         self._collector = self._launch("nfcapd", *collector, "-B", "4000000")
         self._control = str(self.folder / "control")
         self._exporter = self._launch(
-            *("softflowd", "-i", IN_DEVICE, "-n", f"127.0.0.1:{_NETFLOW_PORT}", "-v", "9", "-d"),
+            *(
+                "softflowd",
+                "-i",
+                MEASURED.device,
+                "-n",
+                f"127.0.0.1:{_NETFLOW_PORT}",
+                "-v",
+                "9",
+                "-d",
+            ),
             *("-c", self._control, "-p", str(self.folder / "pid")),
         )
         self._until(lambda: _captures(self._exporter), "softflowd does not capture")
@@ -196,7 +217,7 @@ class Softflowd(Pipeline):
     def stop(self) -> Reported:
         """Export what is held, end, and sum up the collected flows."""
         for order in ("expire-all", "shutdown"):
-            command = inside(RECEIVER, "softflowctl", "-c", self._control, order)
+            command = inside(MEASURED.namespace, "softflowctl", "-c", self._control, order)
             subprocess.run(command, check=True, capture_output=True)
         self._exporter.wait(_PATIENCE_S)
         self._until(lambda: _backlog_bytes(self._collector) == 0, "nfcapd does not keep up")
@@ -213,7 +234,7 @@ class Pmacctd(Pipeline):
         self._printed = self.folder / "printed.csv"
         settings = {
             "daemonize": "false",
-            "pcap_interface": IN_DEVICE,
+            "pcap_interface": MEASURED.device,
             "aggregate": "dst_host",
             "plugins": "print[p]",
             "print_output[p]": "csv",
@@ -249,8 +270,8 @@ def pipelines() -> dict[str, type[Pipeline]]:
 
 def _by_phase(lines: str) -> Reported:
     """Add up lines that end in `destination, packets` or `destination,packets,bytes`."""
-    phases = {address: phase for phase, address in ADDRESSES.items()}
-    counts = dict.fromkeys(ADDRESSES, 0)
+    phases = {address: phase for phase, address in MEASURED.addresses.items()}
+    counts = dict.fromkeys(MEASURED.addresses, 0)
     for line in lines.splitlines():
         address, _, rest = line.partition(",")
         if (phase := phases.get(address.strip())) is not None:

@@ -19,6 +19,9 @@ class Scale:
     """Entries of the kernel's maps where flows are not bounded, and most uniform flows."""
     traffic_rounds: int
     traffic_s: float
+    """Length of one burst of UDP; TCP takes a second."""
+    traffic_pairs: int
+    """Bursts of each kind to either receiver, in one round."""
     capture_rounds: int
     capture_packets: int
     """Packets of the generated capture."""
@@ -32,8 +35,9 @@ FULL = Scale(
     ladder_runs=100_000,
     ladder_warm_runs=4_000_000,
     largest_flows=1 << 20,
-    traffic_rounds=5,
-    traffic_s=1.2,
+    traffic_rounds=4,
+    traffic_s=0.25,
+    traffic_pairs=4,
     capture_rounds=5,
     capture_packets=1_000_000,
     tick_rounds=15,
@@ -46,7 +50,8 @@ SMOKE = Scale(
     ladder_warm_runs=2_000,
     largest_flows=1 << 12,
     traffic_rounds=1,
-    traffic_s=0.3,
+    traffic_s=0.2,
+    traffic_pairs=1,
     capture_rounds=1,
     capture_packets=10_000,
     tick_rounds=2,
