@@ -144,7 +144,7 @@ struct ns_record {
 	ns_u32 kind;
 	ns_u64 credit_bytes;
 	ns_u32 credit_packets;
-	ns_u32 reserved;
+	ns_u32 others; /* so many more flows like it are estimated; 0 unless ticks are thinned */
 };
 _Static_assert(sizeof(struct ns_record) == 80, "no padding");
 
@@ -155,20 +155,23 @@ struct ns_absent {
 };
 _Static_assert(sizeof(struct ns_absent) == 16, "no padding");
 
-/* What a closed tick adds up to, one for each direction. Spilled and contended are not in flows. */
+/* What a closed tick adds up to, one for each direction. Spilled, contended and thinned are in no
+ * record. */
 struct ns_tally {
-	ns_u64 packets; /* flows + spilled + contended */
+	ns_u64 packets; /* flows + spilled + contended + thinned */
 	ns_u64 bytes;
 	ns_u64 spilled_packets;
 	ns_u64 spilled_bytes;
 	ns_u64 contended_packets; /* cumulative, as in the slices */
 	ns_u64 contended_bytes;
+	ns_u64 thinned_packets; /* left out to keep within the reader's budget */
+	ns_u64 thinned_bytes;
 	ns_u64 inserts;		      /* cumulative */
 	ns_u64 drops[NS_DROP_CAUSES]; /* cumulative */
 	ns_u64 used_buckets;
 	ns_u64 spilled_buckets;
 };
-_Static_assert(sizeof(struct ns_tally) == 136, "no padding");
+_Static_assert(sizeof(struct ns_tally) == 152, "no padding");
 
 /* A task's filter: value and mask for each address, as two 64-bit words each. */
 struct ns_match {

@@ -23,7 +23,7 @@ NS_INLINE void ns_fold_label(const struct ns_hot *hot, const struct ns_cold *col
 	record->kind = NS_RECORD_LABEL;
 	record->credit_packets = 0;
 	record->credit_bytes = 0;
-	record->reserved = 0;
+	record->others = 0;
 }
 
 NS_INLINE ns_u64 ns_least(ns_u64 a, ns_u64 b)

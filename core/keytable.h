@@ -158,6 +158,8 @@ static inline void ns_keytable_add(struct ns_keytable *table, const struct ns_ke
 	if (record->kind == NS_RECORD_FLOW) {
 		entry->packets += record->packets;
 		entry->bytes += record->bytes;
+		entry->label_packets += record->packets * record->others;
+		entry->label_bytes += record->bytes * record->others;
 		entry->credit_packets += record->credit_packets;
 		entry->credit_bytes += record->credit_bytes;
 	} else {

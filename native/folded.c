@@ -44,23 +44,73 @@ static void rank_slots(const struct ns_hot *hot, ns_u8 *ranks)
 	}
 }
 
+/* Whether a bucket's flows are left out; CPUs leave out the same buckets. */
+static int is_thinned(const struct ns_folded *folded, ns_u32 epoch, ns_u32 index)
+{
+	ns_u64 draw = ns_mix64(((ns_u64)epoch << 32 | index) + 0x9e3779b97f4a7c15ULL);
+
+	return (draw & ((1u << folded->thin_shift) - 1)) != 0;
+}
+
+/* Take back the records of a thinned bucket: what each flow had becomes what it may have. */
+static void hide(struct ns_tally *tally, struct ns_absent *here, const struct ns_record *records,
+		 ns_u32 written)
+{
+	struct ns_absent most = {0};
+
+	for (ns_u32 i = 0; i < written; i++) {
+		if (records[i].kind != NS_RECORD_FLOW)
+			continue;
+		tally->thinned_packets += records[i].packets;
+		tally->thinned_bytes += records[i].bytes;
+		if (records[i].packets > most.packets)
+			most.packets = records[i].packets;
+		if (records[i].bytes > most.bytes)
+			most.bytes = records[i].bytes;
+	}
+	here->packets += most.packets;
+	here->bytes += most.bytes;
+}
+
+/* Let the records of a kept bucket stand for those of thinned ones. */
+static void stand_for(struct ns_record *records, ns_u32 written, unsigned int thin_shift)
+{
+	for (ns_u32 i = 0; i < written; i++) {
+		if (records[i].kind == NS_RECORD_FLOW) {
+			records[i].others = (1u << thin_shift) - 1;
+		} else {
+			records[i].packets <<= thin_shift;
+			records[i].bytes <<= thin_shift;
+		}
+	}
+}
+
 int ns_folded_bucket(struct ns_folded *folded, const struct ns_hot *hot, const struct ns_cold *cold,
 		     ns_u32 epoch, ns_u32 direction, ns_u32 index)
 {
+	struct ns_tally *tally = &folded->tallies[direction];
 	struct ns_absent here = {0};
+	struct ns_record *records;
+	ns_u32 written;
 
 	if (hot->epoch != epoch)
 		return 0;
 	if (make_room(folded))
 		return -1;
-	folded->used += ns_fold_bucket(hot, cold, epoch, folded->records + folded->used,
-				       &folded->tallies[direction], &here);
-	if (!hot->spill_packets) {
+	records = folded->records + folded->used;
+	written = ns_fold_bucket(hot, cold, epoch, records, tally, &here);
+	if (hot->spill_packets)
+		folded->spilled[direction] = 1;
+	else
 		rank_slots(hot, folded->ranks[direction]);
-		return 0;
+	if (is_thinned(folded, epoch, index)) {
+		hide(tally, &here, records, written);
+	} else {
+		folded->used += written;
+		if (folded->thin_shift)
+			stand_for(records, written, folded->thin_shift);
 	}
-	folded->spilled[direction] = 1;
-	return add_absent(folded, direction, index, &here);
+	return here.packets ? add_absent(folded, direction, index, &here) : 0;
 }
 
 void ns_folded_slice(struct ns_folded *folded, const struct ns_slice *slice, ns_u32 epoch,
@@ -85,10 +135,11 @@ PyObject *ns_folded_tuple(const struct ns_folded *folded)
 
 void ns_folded_clear(struct ns_folded *folded)
 {
-	unsigned int lg_buckets = folded->lg_buckets;
+	unsigned int lg_buckets = folded->lg_buckets, thin_shift = folded->thin_shift;
 
 	free(folded->records);
 	free(folded->absent);
 	memset(folded, 0, sizeof(*folded));
 	folded->lg_buckets = lg_buckets;
+	folded->thin_shift = thin_shift;
 }

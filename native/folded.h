@@ -2,6 +2,10 @@
 /*
  * What closed slices held, in memory of this process: records that grow as needed, sums, bounds on
  * absent flows and the HyperLogLog's ranks. The layer over core/fold.h that allocates.
+ *
+ * Thinning: where whoever adds records up could not keep pace, only those of 1 in 2^thin_shift
+ * buckets are told, drawn anew each epoch, and each stands for as many. Sums of such estimates are
+ * unbiased (Horvitz-Thompson); totals stay exact, and what is left out is in the bounds.
  */
 #ifndef NS_FOLDED_H
 #define NS_FOLDED_H
@@ -13,6 +17,7 @@
 
 struct ns_folded {
 	unsigned int lg_buckets;
+	unsigned int thin_shift;
 	struct ns_record *records; /* grow by doubling: a tick holds few flows, or all it can */
 	size_t used, room;
 	struct ns_tally tallies[NS_DIRECTIONS];
@@ -23,7 +28,7 @@ struct ns_folded {
 
 /**
  * ns_folded_bucket - add one bucket of a closed epoch
- * @folded: what to add to; zeroed but for lg_buckets before the first
+ * @folded: what to add to; zeroed but for lg_buckets and thin_shift before the first
  * @hot: the bucket
  * @cold: same bucket
  * @epoch: the closed epoch; a bucket of another one is empty
@@ -43,7 +48,7 @@ void ns_folded_slice(struct ns_folded *folded, const struct ns_slice *slice, ns_
  * None when nothing was hidden, u8[NS_DIRECTIONS][NS_HLL_REGISTERS]. */
 PyObject *ns_folded_tuple(const struct ns_folded *folded);
 
-/* Free it; zeroed but for lg_buckets. */
+/* Free it; zeroed but for lg_buckets and thin_shift. */
 void ns_folded_clear(struct ns_folded *folded);
 
 #endif

@@ -8,15 +8,17 @@
 #include "folded.h"
 
 static const char fold_doc[] =
-	"fold(hot, cold, slices, lg_buckets, cpus, epoch, /) -> (records, tallies, absent, "
-	"ranks)\n--\n\n"
-	"Read the closed buffer of every slice.\n\n"
+	"fold(hot, cold, slices, lg_buckets, cpus, epoch, thin_shift=0, /)\n--\n\n"
+	"Read the closed buffer of every slice; gives (records, tallies, absent, ranks).\n\n"
+	"thin_shift: 0 to 16; tell the records of 1 in 2^thin_shift buckets only, as estimates.\n"
 	"hot, cold, slices: buffers as core/abi.h lays them out, of cpus x directions x parities\n"
 	"slices. Returns bytes of ns_record[n], of ns_tally[directions], of\n"
 	"ns_absent[directions][buckets], summed over CPUs: a flow has the same bucket on each "
 	"(None\n"
 	"when nothing was spilled), and of the HyperLogLog's u8[directions][HLL_REGISTERS].\n"
 	"Raises ValueError when a buffer is too small for what it should hold.";
+
+enum { MOST_THIN_SHIFT = 16 };
 
 struct fold_input {
 	Py_buffer hot, cold, slices;
@@ -74,12 +76,12 @@ static PyObject *fold(PyObject *Py_UNUSED(module), PyObject *arguments)
 	PyObject *result = NULL;
 	int failed;
 
-	if (!PyArg_ParseTuple(arguments, "y*y*y*III", &in.hot, &in.cold, &in.slices, &in.lg_buckets,
-			      &in.cpus, &in.epoch))
+	if (!PyArg_ParseTuple(arguments, "y*y*y*III|I", &in.hot, &in.cold, &in.slices,
+			      &in.lg_buckets, &in.cpus, &in.epoch, &out.thin_shift))
 		return NULL;
-	if (!fold_sizes_ok(&in)) {
-		PyErr_SetString(PyExc_ValueError,
-				"fold: a buffer does not hold cpus x 4 slices of 2^lg_buckets");
+	if (!fold_sizes_ok(&in) || out.thin_shift > MOST_THIN_SHIFT) {
+		PyErr_SetString(PyExc_ValueError, "fold: a buffer does not hold cpus x 4 slices of "
+						  "2^lg_buckets, or thin_shift is over 16");
 		goto release;
 	}
 	out.lg_buckets = in.lg_buckets;

@@ -145,6 +145,7 @@ class Server:
             drops=dict(self._tasks.drops),
             tasks=len(self._tasks),
             tick_ms=self._ticker.pace.ticks * TICK_NS // 1_000_000,
+            told_one_in=1 << self._ticker.pace.thin_shift,
             late_ticks=self._ticker.late_ticks,
             failed_refreshes=self._ticker.failed_refreshes,
             cpu_seconds=usage.ru_utime + usage.ru_stime,

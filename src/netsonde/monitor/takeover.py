@@ -61,7 +61,7 @@ def close_gap(path: CountingPath, reader: Reader) -> Gap | None:
     ticks = [reader.read(epoch, first_tick) for epoch in epochs[:-1]]
     closed = path.flip()
     now_tick = time.time_ns() // TICK_NS
-    ticks.append(reader.read(closed, now_tick, first_tick))
+    ticks.append(reader.read(closed, now_tick, first_id=first_tick))
     path.notebook.write(Note(closed, time.time_ns(), reader.state()))
     return Gap(
         load_id=path.notebook.load_id,

@@ -1,6 +1,6 @@
 """The ticker: closes a tick at each boundary of the wall clock, and whenever someone must know.
 
-Ticks are as long as `Pace` says, so that closing them stays within the monitor's budget.
+Ticks are as long as `Pace` says, and as complete, so that closing them stays within the budget.
 The one idea: `flush()` returns after a flip that *began* after it was called, so everything this
 host sent or received before a question is in its answer, and everything before a task is not in
 the task. Calls that wait together share one flip.
@@ -104,7 +104,7 @@ class Ticker:
         # A tick that ends on a boundary belongs to the time before it.
         tick_id = (time.time_ns() - TICK_NS // 2) // TICK_NS
         epoch = self._path.flip()
-        tick = self._reader.read(epoch, tick_id)
+        tick = self._reader.read(epoch, tick_id, thin_shift=self.pace.thin_shift)
         if self._path.notebook:
             self._path.notebook.write(Note(epoch, time.time_ns(), self._reader.state()))
         self._path.sample_shift = self._reader.next_sample_shift(tick)
@@ -112,12 +112,13 @@ class Ticker:
         return epoch, tick
 
     def _keep_pace(self, elapsed_ns: int) -> None:
-        before = self.pace.ticks
+        before = self.pace.ticks, self.pace.thin_shift
         self.pace.spent(self._cost_ns, elapsed_ns)
-        if self.pace.ticks != before:
+        if (self.pace.ticks, self.pace.thin_shift) != before:
             _log.warning(
-                "ticks change their length to keep within the budget",
+                "ticks change to keep within the budget",
                 tick_ms=self.pace.ticks * TICK_NS // 1_000_000,
+                told_one_in=1 << self.pace.thin_shift,
                 cost_ms=self._cost_ns // 1_000_000,
             )
         self._cost_ns = 0

@@ -33,6 +33,13 @@ class FlowTable:
     def buffers(self) -> tuple[memoryview, memoryview, memoryview]: ...
 
 def fold(
-    hot: Buffer, cold: Buffer, slices: Buffer, lg_buckets: int, cpus: int, epoch: int, /
+    hot: Buffer,
+    cold: Buffer,
+    slices: Buffer,
+    lg_buckets: int,
+    cpus: int,
+    epoch: int,
+    thin_shift: int = 0,
+    /,
 ) -> Folded: ...
 def places(config: bytes, keys: Buffer, /) -> bytes: ...

@@ -48,6 +48,9 @@ class Side:
     contended_packets: int = 0
     """Part of `packets` that is in no flow record: its new flow met a busy slice."""
     contended_bytes: int = 0
+    thinned_packets: int = 0
+    """Part of `packets` that is in no flow record: left out to keep within the reader's budget."""
+    thinned_bytes: int = 0
     absent_packets: int = 0
     """E: a flow with more is certainly in the records, whatever the traffic was."""
     absent_bytes: int = 0
@@ -61,12 +64,12 @@ class Side:
     @property
     def hidden_packets(self) -> int:
         """Packets that are in no flow record."""
-        return self.spilled_packets + self.contended_packets
+        return self.spilled_packets + self.contended_packets + self.thinned_packets
 
     @property
     def hidden_bytes(self) -> int:
         """Bytes that are in no flow record."""
-        return self.spilled_bytes + self.contended_bytes
+        return self.spilled_bytes + self.contended_bytes + self.thinned_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +83,7 @@ class Tick:
     sides: tuple[Side, Side]
     """INPUT, OUTPUT."""
     absent: Absent | None = None
-    """What flows that are in no record may have; None when nothing was spilled."""
+    """What flows that are in no record may have; None when nothing was spilled or thinned."""
     ranks: bytes = bytes(_abi.DIRECTIONS * _abi.HLL_REGISTERS)
     """`u8[directions][HLL_REGISTERS]`: a HyperLogLog of each direction's flows (`distinct.py`)."""
     first_id: int | None = None
@@ -142,13 +145,17 @@ class Reader:
         for number, tally in enumerate(tallies):
             self._before[divmod(number, _abi.DIRECTIONS)] = tally
 
-    def read(self, epoch: int, tick_id: int, first_id: int | None = None) -> Tick:
+    def read(
+        self, epoch: int, tick_id: int, *, first_id: int | None = None, thin_shift: int = 0
+    ) -> Tick:
         """Read a closed epoch; the next one of its parity must not have begun.
 
-        `first_id`: the tick it began in, for one that nobody closed in time.
+        `first_id`: the tick it began in, for one that nobody closed in time. `thin_shift`: flows of
+        1 in 2^thin_shift buckets, drawn anew each epoch, are told and stand for the others:
+        estimates stay unbiased, bounds true, totals exact.
         """
         records, raw, hidden, ranks = _core.fold(
-            *self._buffers, self._lg_buckets, self._cpus, epoch
+            *self._buffers, self._lg_buckets, self._cpus, epoch, thin_shift
         )
         tallies = np.frombuffer(raw, _abi.TALLY).copy()
         for direction in range(_abi.DIRECTIONS):
@@ -192,6 +199,8 @@ def _side(tallies: NDArray[np.void], direction: int, absent: Absent | None) -> S
         spilled_bytes=int(tally["spilled_bytes"]),
         contended_packets=contended_packets,
         contended_bytes=contended_bytes,
+        thinned_packets=int(tally["thinned_packets"]),
+        thinned_bytes=int(tally["thinned_bytes"]),
         absent_packets=packets + contended_packets,
         absent_bytes=ip_bytes + contended_bytes,
         inserts=int(tally["inserts"]),

@@ -37,6 +37,7 @@ class Window:
         self._capacity = capacity
         self._match = match_bytes(task.filter)
         self._sides = DIRECTIONS[task.filter.interface]
+        self._takes_all = task.filter == Filter(interface=task.filter.interface)
         self._totals = _core.KeyTable(bytes(KEY_BYTES), 16, False)
         self._tables: dict[str, _core.KeyTable] = {}
         self._hidden = {"packets": 0, "bytes": 0}
@@ -95,8 +96,7 @@ class Window:
             kind.mask(), self._capacity, kind.needs_ports
         )
         # Ranks tell neither which flows pass a filter nor which five-tuples went both ways.
-        takes_all = self._task.filter == Filter(interface=self._task.filter.interface)
-        if kind.is_flow and takes_all and len(self._sides) == 1:
+        if kind.is_flow and self._takes_all and len(self._sides) == 1:
             self._ranks[counter.key_type] = np.zeros(_abi.HLL_REGISTERS, np.uint8)
 
     def absorb(self, tick: Tick) -> None:
@@ -190,6 +190,8 @@ class Window:
         lower = int(entries[column].sum())
         labels = int(entries["label_" + column].sum())
         upper = lower + self._hidden[column]
+        if self._takes_all:
+            return Bound.exactly(upper)  # what is hidden passes the filter as well
         return Bound(lower=lower, estimate=min(lower + labels, upper), upper=upper)
 
     def _counts(

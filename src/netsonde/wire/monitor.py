@@ -76,6 +76,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     tasks: int
     tick_ms: int
     """Length of a tick now: 100, or longer to keep within the CPU budget."""
+    told_one_in: int
+    """Flows of one in so many of the table's buckets are told to tasks, and stand for the others:
+    1, or more where the longest tick costs too much still."""
     late_ticks: int
     """Ticks that took more than 100 ms to close."""
     failed_refreshes: int

@@ -31,7 +31,7 @@ class Path:
 
 
 class Reader:
-    def read(self, epoch: int, tick_id: int) -> Tick:
+    def read(self, epoch: int, tick_id: int, *, thin_shift: int = 0) -> Tick:
         return Tick(id=tick_id, records=b"", sides=())
 
     def next_sample_shift(self, tick: Tick) -> int:
