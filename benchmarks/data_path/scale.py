@@ -21,7 +21,9 @@ class Scale:
     traffic_s: float
     """Length of one burst of UDP; TCP takes a second."""
     traffic_pairs: int
-    """Bursts of each kind to either receiver, in one round."""
+    """Bursts of UDP to either receiver, in one round."""
+    tcp_pairs: int
+    """The same of TCP."""
     capture_rounds: int
     capture_packets: int
     """Packets of the generated capture."""
@@ -38,6 +40,7 @@ FULL = Scale(
     traffic_rounds=4,
     traffic_s=0.25,
     traffic_pairs=4,
+    tcp_pairs=3,
     capture_rounds=5,
     capture_packets=1_000_000,
     tick_rounds=15,
@@ -52,6 +55,7 @@ SMOKE = Scale(
     traffic_rounds=1,
     traffic_s=0.2,
     traffic_pairs=1,
+    tcp_pairs=1,
     capture_rounds=1,
     capture_packets=10_000,
     tick_rounds=2,

@@ -100,7 +100,7 @@ def _tcp_bursts(pipeline: Pipeline, scale: Scale, found: Round) -> None:
     def burst(to: Receiver) -> float:
         return link.tcp(to, 1) / 1e9
 
-    _side_by_side(pipeline, scale.traffic_pairs, burst, found["tcp_gbps"], found["tcp"])
+    _side_by_side(pipeline, scale.tcp_pairs, burst, found["tcp_gbps"], found["tcp"])
 
 
 def _side_by_side(
