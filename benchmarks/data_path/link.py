@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -145,6 +146,8 @@ def _tcp_server(at: Receiver) -> Iterator[None]:
             for line in server.stdout:
                 if "listening" in line:
                     break
+            # It prints a report for each stream, and would wait for ever where nobody reads them.
+            threading.Thread(target=server.stdout.read, daemon=True).start()
             yield
         finally:
             server.terminate()
