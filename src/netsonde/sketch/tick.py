@@ -31,6 +31,13 @@ DROP_CAUSES = {
 }
 """Why a packet that was seen is in no flow; names as shown to users."""
 
+UNREAD_CAUSES = ("no_bucket", "ring_full", "unknown_offload")
+"""Those of frames that nobody could read or place: any flow of either direction may miss them."""
+FRAME_PACKETS = 0xFFFF
+"""Most packets of one frame: the kernel's number of segments has 16 bits (`gso_segs`)."""
+FRAME_BYTES = 8 * 0xFFFF + 120 * FRAME_PACKETS
+"""Most IP bytes of one frame on the wire: GSO_MAX_SIZE, and 120 bytes of headers each segment."""
+
 _GROWING = ("contended_packets", "contended_bytes", "inserts", "drops")
 """Fields of a tally that are cumulative (core/abi.h)."""
 
@@ -106,6 +113,11 @@ class Tick:
             first_id=first_id,
             ticks=ticks,
         )
+
+    @property
+    def unread_frames(self) -> int:
+        """Frames that some flow misses, and that upper bounds must allow for."""
+        return sum(side.drops.get(cause, 0) for side in self.sides for cause in UNREAD_CAUSES)
 
     def array(self) -> NDArray[np.void]:
         """View the records: shape (n,), dtype `_abi.RECORD`."""

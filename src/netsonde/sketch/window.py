@@ -2,8 +2,9 @@
 
 The one idea: whatever a tick could not put into flow records (`hidden`) may belong to some key, so
 it is added to upper bounds and to no lower bound. Five-tuples get what was hidden in their own
-bucket; any coarser key may have flows in every bucket, so it gets all of it. With nothing hidden
-and no table overrun, every answer is exact.
+bucket; any coarser key may have flows in every bucket, so it gets all of it. A frame that nobody
+could read may be anybody's and as large as frames can be. With nothing hidden and no table overrun,
+every answer is exact.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from netsonde.sketch.distinct import STANDARD_ERROR, Ranks, estimate
 from netsonde.sketch.kept import KeptTable, KeptWindow
 from netsonde.sketch.match import DIRECTIONS, match_bytes
 from netsonde.sketch.summary import KEY_DTYPE, Summary
-from netsonde.sketch.tick import Tick
+from netsonde.sketch.tick import FRAME_BYTES, FRAME_PACKETS, Tick
 
 CAPACITY = 1 << 15
 """Keys a counter holds before it drops the lighter half (104 bytes each)."""
@@ -41,7 +42,8 @@ class Window:
         self._totals = _core.KeyTable(bytes(KEY_BYTES), 16, False)
         self._tables: dict[str, _core.KeyTable] = {}
         self._hidden = {"packets": 0, "bytes": 0}
-        self._contended = {"packets": 0, "bytes": 0}
+        # The part of it that no bucket tells the place of.
+        self._anywhere = {"packets": 0, "bytes": 0}
         self._absent: Absent | None = None
         self._ranks: dict[str, Ranks] = {}
         self.first_tick: int | None = None
@@ -107,8 +109,13 @@ class Window:
         for side in self._sides:
             self._hidden["packets"] += tick.sides[side].hidden_packets
             self._hidden["bytes"] += tick.sides[side].hidden_bytes
-            self._contended["packets"] += tick.sides[side].contended_packets
-            self._contended["bytes"] += tick.sides[side].contended_bytes
+            self._anywhere["packets"] += tick.sides[side].contended_packets
+            self._anywhere["bytes"] += tick.sides[side].contended_bytes
+        unread = {"packets": tick.unread_frames * FRAME_PACKETS}
+        unread["bytes"] = tick.unread_frames * FRAME_BYTES
+        for column, most in unread.items():
+            self._hidden[column] += most
+            self._anywhere[column] += most
         if tick.absent:
             self._absent = self._absent + tick.absent if self._absent else tick.absent
         ranks = np.frombuffer(tick.ranks, np.uint8).reshape(_abi.DIRECTIONS, -1)
@@ -170,7 +177,7 @@ class Window:
             return np.full(len(entries), self._hidden[column], np.int64)
         keys = np.ascontiguousarray(entries["key"])
         hidden = self._absent.of(keys, self._sides)[:, COLUMNS.index(column)]
-        own = hidden - entries["credit_" + column].astype(np.int64) + self._contended[column]
+        own = hidden - entries["credit_" + column].astype(np.int64) + self._anywhere[column]
         return np.minimum(own, self._hidden[column])
 
     def _absent_doubt(self, kind: KeyType, key: bytes | None, increment: Increment) -> int:
@@ -183,7 +190,7 @@ class Window:
             own = self._absent.of_any(self._sides)[at]
         else:
             own = int(self._absent.of(np.frombuffer(key, _abi.KEY), self._sides)[0, at])
-        return min(own + self._contended[column], self._hidden[column])
+        return min(own + self._anywhere[column], self._hidden[column])
 
     def _total(self, column: str) -> Bound:
         entries = np.frombuffer(self._totals.entries(), _abi.ENTRY)

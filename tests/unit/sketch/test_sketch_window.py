@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import struct
 from collections import Counter as Tally
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -17,7 +18,7 @@ from netsonde.model.key import KeyType
 from netsonde.model.task import Counter, Filter, Increment, Interface, Question, Task
 from netsonde.sketch import _abi
 from netsonde.sketch._core import FlowTable
-from netsonde.sketch.tick import Reader
+from netsonde.sketch.tick import FRAME_BYTES, FRAME_PACKETS, UNREAD_CAUSES, Reader, Tick
 from netsonde.sketch.window import Window
 
 
@@ -106,6 +107,42 @@ def test_exact_while_nothing_is_hidden() -> None:
     assert answer.total_packets == Bound.exactly(6)
     assert answer.distinct == Bound.exactly(1)
     assert answer.count(kind.parse_key("81")) == Bound.exactly(0)
+
+
+def _without_reading(tick: Tick, cause: str) -> Tick:
+    """Give the tick as if one frame more had come and not been read."""
+    received = replace(tick.sides[0], drops=tick.sides[0].drops | {cause: 1})
+    return replace(tick, sides=(received, tick.sides[1]))
+
+
+@pytest.mark.parametrize("cause", UNREAD_CAUSES)
+@pytest.mark.parametrize("key_type", ["src", "src_dst_sport_dport_proto"])
+@pytest.mark.parametrize("interface", Interface)
+def test_a_frame_that_nobody_read_may_be_anybodys(
+    cause: str, key_type: str, interface: Interface
+) -> None:
+    host, of = Host(6), task(key_type, interface=interface)
+    flow = Flow("10.0.0.1", "10.0.0.2", 1, 2, 6)
+    for direction in (_abi.IN, _abi.OUT):
+        host.table.count(packet(flow), direction)
+    window = Window(of)
+    window.absorb(_without_reading(host.tick(1), cause))
+    answer, kind = summary(window, of), KeyType.parse(key_type)
+    sure = 2 if interface is Interface.BOTH else 1
+    expected = Bound(lower=sure, estimate=sure, upper=sure + FRAME_PACKETS)
+    assert answer.total_packets == expected
+    assert answer.total_bytes.upper == answer.total_bytes.lower + FRAME_BYTES
+    assert answer.count(kind.parse_key(_key_text(kind, flow))) == expected
+    assert answer.absent_upper == FRAME_PACKETS
+    assert answer.distinct.upper == 1 + FRAME_PACKETS
+
+
+@pytest.mark.parametrize("cause", ["not_ip", "truncated"])
+def test_a_frame_that_is_no_flows_leaves_answers_exact(cause: str) -> None:
+    host, of = Host(6), task("src")
+    window = Window(of)
+    window.absorb(_without_reading(host.tick(1), cause))
+    assert summary(window, of).total_packets == Bound.exactly(0)
 
 
 @pytest.mark.parametrize(
