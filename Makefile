@@ -7,7 +7,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 SOURCES := $(shell find src core bpf native meson.build pyproject.toml -type f \
 	-not -path '*/__pycache__/*' 2>/dev/null)
 PACKAGES := gcc make clang llvm clang-format bpftool libbpf-dev libc6-dev python3-dev python3-venv \
-	curl iperf3 iputils-ping netcat-openbsd
+	curl iperf3 iproute2 iputils-ping netcat-openbsd nftables
 # What `make test-kernels` boots kernels with.
 KERNEL_PACKAGES := qemu-system-x86 busybox-static cpio xz-utils kmod
 # What `make bench` compares with, from Debian; the Python part is the extra `bench`.

@@ -90,6 +90,13 @@ static __always_inline void ns_count(struct ns_slice *slice, ns_u32 slice_index,
 	ns_slice_leave(slice);
 }
 
+/* The constants are known when the program is verified: what was not asked for costs nothing. */
+static __always_inline int ns_is_excluded(const struct ns_packet *packet)
+{
+	return ns_config.encapsulated == NS_ENCAPSULATED_EXCLUDE &&
+	       ns_carries_another(&packet->key);
+}
+
 /*
  * Parse a packet and count it, or count why it belongs to no flow. @found is what finding its IP
  * header gave. A hook that sees other hosts' packets says in ns_is_mine() which are this one's.
@@ -114,7 +121,7 @@ static __always_inline void ns_observe(const struct ns_view *view, const struct 
 	parsed = found == NS_PARSED ? ns_parse(view, carrier, &packet) : found;
 	if (parsed != NS_PARSED)
 		ns_atomic_add64(&slice->drops[ns_drop_cause(parsed)], 1);
-	else if (ns_is_mine(view, &packet))
+	else if (!ns_is_excluded(&packet) && ns_is_mine(view, &packet))
 		ns_count(slice, slice_index, control, &packet);
 }
 

@@ -21,9 +21,23 @@ struct skb_shared_info {
 	unsigned short gso_segs;
 } __attribute__((preserve_access_index));
 
+/* include/linux/netdevice.h, include/net/rtnetlink.h */
+struct rtnl_link_ops {
+	const char *kind;
+} __attribute__((preserve_access_index));
+
+struct net_device {
+	const struct rtnl_link_ops *rtnl_link_ops; /* NULL: hardware, or loopback */
+} __attribute__((preserve_access_index));
+
 /* include/linux/netfilter.h; a program's context. */
+struct nf_hook_state {
+	struct net_device *in;
+	struct net_device *out;
+} __attribute__((preserve_access_index));
+
 struct bpf_nf_ctx {
-	const void *state;
+	const struct nf_hook_state *state;
 	struct sk_buff *skb;
 } __attribute__((preserve_access_index));
 
@@ -58,6 +72,32 @@ static __always_inline int ns_is_mine(const struct ns_view *view, const struct n
 
 enum { NS_NF_ACCEPT = 1 };
 
+/*
+ * Kinds of devices whose packets this host carries inside others, or carried; as `ip link` names
+ * them, cut to seven letters. devices.py has the same for the hooks on devices.
+ */
+static const char ns_tunnels[][8] = {
+	"vxlan", "geneve", "gre", "gretap", "ip6gre", "ip6gret", "erspan",  "ip6ersp", "ipip",
+	"sit",	 "ip6tnl", "vti", "vti6",   "xfrm",   "gtp",	 "bareudp", "wiregua",
+};
+
+/* Tell whether a device is the inner side of a tunnel. */
+static __always_inline int ns_is_tunnel(const struct net_device *device)
+{
+	const struct rtnl_link_ops *driver = device ? device->rtnl_link_ops : (void *)0;
+	__u64 kind = 0, tunnel;
+
+	if (!driver || bpf_probe_read_kernel_str(&kind, sizeof(kind), driver->kind) < 0)
+		return 0;
+#pragma unroll
+	for (unsigned int i = 0; i < sizeof(ns_tunnels) / sizeof(ns_tunnels[0]); i++) {
+		__builtin_memcpy(&tunnel, ns_tunnels[i], sizeof(tunnel));
+		if (kind == tunnel)
+			return 1;
+	}
+	return 0;
+}
+
 static __always_inline int ns_observe_skb(struct bpf_nf_ctx *ctx, ns_u32 direction)
 {
 	struct sk_buff *skb = ctx->skb;
@@ -70,9 +110,14 @@ static __always_inline int ns_observe_skb(struct bpf_nf_ctx *ctx, ns_u32 directi
 		.gso_segs = shared->gso_segs,
 		.direction = direction,
 	};
+	const struct net_device *device = direction == NS_IN ? ctx->state->in : ctx->state->out;
 	struct bpf_dynptr packet;
 	struct ns_view view = {.packet = &packet};
 
+	/* The carrier of the packet passes here too, after it when sent and before when received.
+	 */
+	if (ns_config.encapsulated == NS_ENCAPSULATED_OUTER && ns_is_tunnel(device))
+		return NS_NF_ACCEPT;
 	if (!bpf_dynptr_from_skb(skb, 0, &packet))
 		ns_observe(&view, &carrier, NS_PARSED);
 	return NS_NF_ACCEPT;

@@ -28,6 +28,12 @@ enum ns_direction {
 	NS_OUT = 1, /* from this host */
 };
 
+/* Of a packet that this host carries inside another, one of the two is counted. */
+enum ns_encapsulated {
+	NS_ENCAPSULATED_OUTER = 0,   /* the carrier, not what goes into or comes out of a tunnel */
+	NS_ENCAPSULATED_EXCLUDE = 1, /* what is carried, not the carrier (ns_carries_another()) */
+};
+
 /* Why a packet that was seen is in no flow. Each has a counter in every slice. */
 enum ns_drop {
 	NS_DROP_NOT_IP = 0,	     /* ARP, LLC, an ethertype not parsed */
@@ -124,8 +130,10 @@ struct ns_config {
 	ns_u64 hash_key[NS_HASH_WORDS]; /* secret, drawn at each start */
 	ns_u32 lg_buckets;		/* log2 of buckets per slice */
 	ns_u32 sample_shift;		/* the least that ns_control's may be */
+	ns_u32 encapsulated;		/* enum ns_encapsulated */
+	ns_u32 reserved;
 };
-_Static_assert(sizeof(struct ns_config) == 72, "no padding");
+_Static_assert(sizeof(struct ns_config) == 80, "no padding");
 
 enum ns_record_kind {
 	NS_RECORD_FLOW = 0,  /* counts are exact since insertion */

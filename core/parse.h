@@ -40,14 +40,26 @@ enum {
 
 enum ns_proto {
 	NS_PROTO_HOPOPTS = 0,
+	NS_PROTO_IPV4 = 4, /* in IP: RFC 2003, RFC 2473 */
 	NS_PROTO_TCP = 6,
 	NS_PROTO_UDP = 17,
+	NS_PROTO_IPV6 = 41, /* in IP: RFC 4213, RFC 2473 */
 	NS_PROTO_ROUTING = 43,
 	NS_PROTO_FRAGMENT = 44,
+	NS_PROTO_GRE = 47,
 	NS_PROTO_AH = 51,
 	NS_PROTO_DSTOPTS = 60,
 	NS_PROTO_SCTP = 132,
 	NS_PROTO_UDPLITE = 136,
+};
+
+/* UDP ports at which tunnels listen, by registration or as Linux has it. */
+enum ns_tunnel_port {
+	NS_PORT_GTP = 2152,	  /* GTP-U, 3GPP TS 29.281 */
+	NS_PORT_VXLAN = 4789,	  /* RFC 7348 */
+	NS_PORT_GENEVE = 6081,	  /* RFC 8926 */
+	NS_PORT_VXLAN_OLD = 8472, /* of a Linux device that is given no port */
+	NS_PORT_WIREGUARD = 51820,
 };
 
 enum ns_parsed {
@@ -265,6 +277,23 @@ NS_INLINE enum ns_parsed ns_parse(const struct ns_view *view, const struct ns_ca
 	packet->packets = segments;
 	packet->bytes = ip.bytes + (ns_u64)(segments - 1) * headers;
 	return NS_PARSED;
+}
+
+/**
+ * ns_carries_another - tell by protocol and ports whether a packet carries another one
+ * @key: the packet's
+ *
+ * Return: 1 for IP in IP, GRE and the tunnels over UDP of enum ns_tunnel_port; both ends of
+ * WireGuard have its port, of the others the one that decapsulates. Costs nothing but compares.
+ */
+NS_INLINE int ns_carries_another(const struct ns_key *key)
+{
+	if (key->proto == NS_PROTO_UDP)
+		return key->dport == NS_PORT_VXLAN || key->dport == NS_PORT_VXLAN_OLD ||
+		       key->dport == NS_PORT_GENEVE || key->dport == NS_PORT_GTP ||
+		       key->dport == NS_PORT_WIREGUARD || key->sport == NS_PORT_WIREGUARD;
+	return key->proto == NS_PROTO_IPV4 || key->proto == NS_PROTO_IPV6 ||
+	       key->proto == NS_PROTO_GRE;
 }
 
 #endif

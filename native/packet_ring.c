@@ -48,6 +48,12 @@ static int is_mine(const struct ns_host *host, const struct sockaddr_ll *link,
 	       NULL;
 }
 
+static int is_excluded(const struct ns_packet_ring *ring, const struct ns_packet *packet)
+{
+	return ring->table.config.encapsulated == NS_ENCAPSULATED_EXCLUDE &&
+	       ns_carries_another(&packet->key);
+}
+
 static void count_frame(struct ns_packet_ring *ring, const struct tpacket3_hdr *frame)
 {
 	const ns_u8 *start = (const ns_u8 *)frame + frame->tp_mac;
@@ -81,7 +87,7 @@ static void count_frame(struct ns_packet_ring *ring, const struct tpacket3_hdr *
 	}
 	if (parsed != NS_PARSED)
 		ns_memory_table_drop(&ring->table, carrier.direction, ns_drop_cause(parsed), 1);
-	else if (is_mine(ring->host, link, &packet.key))
+	else if (!is_excluded(ring, &packet) && is_mine(ring->host, link, &packet.key))
 		ns_memory_table_add(&ring->table, &packet);
 }
 

@@ -16,15 +16,16 @@ struct packet_ring {
 };
 
 static const char type_doc[] =
-	"PacketRing(fd, memory, block_bytes, secret, lg_buckets, sample_shift, /)\n--\n\n"
+	"PacketRing(fd, memory, block_bytes, secret, lg_buckets, sample_shift, encapsulated, /)\n"
+	"--\n\n"
 	"A packet socket's ring, counted into a flow table of one pretended CPU.\n\n"
 	"fd: a packet socket with a TPACKET_V3 ring and PACKET_VNET_HDR. memory: the ring, mapped\n"
 	"writable. block_bytes: of the ring. secret: 64 bytes, the hash key. lg_buckets: 3 to 16.\n"
-	"sample_shift: 1 to 32.";
+	"sample_shift: 6 to 32. encapsulated: of enum ns_encapsulated.";
 
 static PyObject *packet_ring_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
 {
-	unsigned int lg_buckets, sample_shift, block_bytes;
+	unsigned int lg_buckets, sample_shift, block_bytes, encapsulated;
 	struct packet_ring *self;
 	Py_ssize_t secret_bytes;
 	const char *secret;
@@ -37,10 +38,11 @@ static PyObject *packet_ring_new(PyTypeObject *type, PyObject *arguments, PyObje
 	self = (struct packet_ring *)type->tp_alloc(type, 0);
 	if (!self)
 		return NULL;
-	if (!PyArg_ParseTuple(arguments, "iw*Iy#II", &fd, &self->memory, &block_bytes, &secret,
-			      &secret_bytes, &lg_buckets, &sample_shift) ||
+	if (!PyArg_ParseTuple(arguments, "iw*Iy#III", &fd, &self->memory, &block_bytes, &secret,
+			      &secret_bytes, &lg_buckets, &sample_shift, &encapsulated) ||
 	    ns_memory_table_open(&self->ring.table, secret, secret_bytes, lg_buckets, sample_shift))
 		goto failed;
+	self->ring.table.config.encapsulated = encapsulated;
 	if (!block_bytes || !self->memory.len || self->memory.len % block_bytes) {
 		PyErr_SetString(PyExc_ValueError, "PacketRing: memory is whole blocks");
 		goto failed;

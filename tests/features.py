@@ -125,6 +125,13 @@ _PROBES: dict[str, Callable[[], str | None]] = {
     "tcx": _tcx,
     "netem": _link("tc qdisc add dev probe0 root netem delay 1ms"),
     "vlan": _link("ip link add link probe0 name probe0.5 type vlan id 5"),
+    "vxlan": _link("ip link add probe2 type vxlan id 5 dstport 4789 dev probe0"),
+    "geneve": _link("ip link add probe2 type geneve id 5 remote 192.0.2.1"),
+    "ipip": _link("ip link add probe2 type ipip remote 192.0.2.1"),
+    "sit": _link("ip link add probe2 type sit remote 192.0.2.1"),
+    "gre": _link("ip link add probe2 type gre remote 192.0.2.1"),
+    "gretap": _link("ip link add probe2 type gretap remote 192.0.2.1"),
+    "ip6tnl": _link("ip link add probe2 type ip6tnl mode ipip6 remote 2001:db8::1"),
 }
 
 HOOK_NEEDS: dict[str, tuple[str, tuple[int, int]] | None] = {

@@ -150,6 +150,34 @@ static void udp_behind_ipv6_extensions(void)
 	CHECK(parsed.key.proto == 17 && !parsed.key.flags);
 }
 
+static void carriers_are_told_by_protocol_and_port(void)
+{
+	static const struct {
+		ns_u8 proto;
+		ns_u16 sport, dport;
+		int carries;
+	} packets[] = {
+		{4, 0, 0, 1},				     /* IP in IP */
+		{41, 0, 0, 1},				     /* IPv6 in IP */
+		{47, 0, 0, 1},				     /* GRE */
+		{17, 40000, 4789, 1},			     /* VXLAN, to the end that opens it */
+		{17, 4789, 40000, 0},  {17, 40000, 8472, 1}, /* VXLAN as Linux began it */
+		{17, 40000, 6081, 1},			     /* GENEVE */
+		{17, 40000, 2152, 1},			     /* GTP-U */
+		{17, 51820, 40000, 1}, /* WireGuard, whose peers answer to where it came from */
+		{17, 40000, 51820, 1}, {17, 40000, 53, 0},   {6, 40000, 4789, 0},
+		{1, 0, 0, 0},	       {50, 0, 0, 0},
+	};
+
+	for (unsigned int i = 0; i < sizeof(packets) / sizeof(packets[0]); i++) {
+		struct ns_key key = {.proto = packets[i].proto,
+				     .sport = packets[i].sport,
+				     .dport = packets[i].dport};
+
+		CHECK(ns_carries_another(&key) == packets[i].carries);
+	}
+}
+
 int main(void)
 {
 	tcp_over_ipv4();
@@ -161,5 +189,6 @@ int main(void)
 	length_field_of_zero();
 	authentication_header_counts_in_words();
 	udp_behind_ipv6_extensions();
+	carriers_are_told_by_protocol_and_port();
 	return 0;
 }

@@ -10,6 +10,7 @@ from packets import Flow, packet
 
 from netsonde.kernel.addresses import local_addresses
 from netsonde.kernel.devices import counted_devices
+from netsonde.kernel.path import Encapsulated
 from netsonde.kernel.tc import TcxPath
 from netsonde.model import address
 from netsonde.sketch import _abi
@@ -75,6 +76,6 @@ def test_what_belongs_to_no_flow_is_a_named_drop(path, frame, cause):
 
 def test_local_addresses_and_devices_are_found():
     assert address.mapped("127.0.0.1") in local_addresses()
-    names = {device.name: device for device in counted_devices()}
+    names = {device.name: device for device in counted_devices(Encapsulated.OUTER)}
     assert names["lo"].ethernet
     assert names["lo"].index == socket.if_nametoindex("lo")

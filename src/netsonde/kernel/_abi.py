@@ -13,6 +13,8 @@ DROP_TOO_NESTED = 4
 DROP_TRUNCATED = 1
 DROP_UNKNOWN_LINK = 5
 DROP_UNKNOWN_OFFLOAD = 7
+ENCAPSULATED_EXCLUDE = 1
+ENCAPSULATED_OUTER = 0
 HASH_WORDS = 8
 HLL_BITS = 12
 HLL_REGISTERS = 4096
@@ -53,10 +55,10 @@ COLD = np.dtype(
 )
 CONFIG = np.dtype(
     {
-        "names": ["hash_key", "lg_buckets", "sample_shift"],
-        "formats": [("<u8", (8,)), "<u4", "<u4"],
-        "offsets": [0, 64, 68],
-        "itemsize": 72,
+        "names": ["hash_key", "lg_buckets", "sample_shift", "encapsulated", "reserved"],
+        "formats": [("<u8", (8,)), "<u4", "<u4", "<u4", "<u4"],
+        "offsets": [0, 64, 68, 72, 76],
+        "itemsize": 80,
     }
 )
 CONTROL = np.dtype(

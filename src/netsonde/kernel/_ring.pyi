@@ -9,6 +9,7 @@ class PacketRing:
         secret: bytes,
         lg_buckets: int,
         sample_shift: int,
+        encapsulated: int,
         /,
     ) -> None: ...
     def buffers(self) -> tuple[memoryview, memoryview, memoryview]: ...

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from netsonde.kernel.netfilter import NetfilterPath
 from netsonde.kernel.packet_path import PacketPath
-from netsonde.kernel.path import CountingPath
+from netsonde.kernel.path import CountingPath, Encapsulated
 from netsonde.kernel.pins import Pins, remove_all
 from netsonde.kernel.tc import ClsactPath, TcxPath, remove_filters
 from netsonde.model.errors import BadField, Busy, NetsondeError, UnsupportedByKernel
@@ -26,16 +26,32 @@ class Opener(Protocol):
     """How a hook's path is made."""
 
     def __call__(
-        self, hash_key: Sequence[int], lg_buckets: int, pins: Pins | None = None
+        self,
+        *,
+        hash_key: Sequence[int],
+        lg_buckets: int,
+        encapsulated: Encapsulated = Encapsulated.OUTER,
+        pins: Pins | None = None,
     ) -> CountingPath:
         """Load it, or take over what is pinned; raises UnsupportedByKernel."""
 
 
+def _packet_path(
+    *,
+    hash_key: Sequence[int],
+    lg_buckets: int,
+    encapsulated: Encapsulated = Encapsulated.OUTER,
+    pins: Pins | None = None,
+) -> CountingPath:
+    """A packet socket ends with its process: there is nothing to pin."""
+    return PacketPath(hash_key=hash_key, lg_buckets=lg_buckets, encapsulated=encapsulated)
+
+
 HOOKS: dict[str, Opener] = {
-    "netfilter": lambda key, lg, pins=None: NetfilterPath(hash_key=key, lg_buckets=lg, pins=pins),
-    "tcx": lambda key, lg, pins=None: TcxPath(hash_key=key, lg_buckets=lg, pins=pins),
-    "clsact": lambda key, lg, pins=None: ClsactPath(hash_key=key, lg_buckets=lg, pins=pins),
-    "afpacket": lambda key, lg, pins=None: PacketPath(hash_key=key, lg_buckets=lg),
+    "netfilter": NetfilterPath,
+    "tcx": TcxPath,
+    "clsact": ClsactPath,
+    "afpacket": _packet_path,
 }
 """Name -> how to load it, best first."""
 
@@ -56,7 +72,12 @@ class Opened:
 
 
 def open_path(
-    choice: str, *, hash_key: Sequence[int], lg_buckets: int, pins: Pins | None = None
+    choice: str,
+    *,
+    hash_key: Sequence[int],
+    lg_buckets: int,
+    encapsulated: Encapsulated = Encapsulated.OUTER,
+    pins: Pins | None = None,
 ) -> Opened:
     """Load and attach the chosen hook, or with `auto` the first that this host supports.
 
@@ -72,7 +93,9 @@ def open_path(
     refused: dict[str, str] = {}
     for name in sorted(HOOKS, key=lambda name: name not in kept) if choice == AUTO else [choice]:
         try:
-            path = HOOKS[name](hash_key, lg_buckets, pins)
+            path = HOOKS[name](
+                hash_key=hash_key, lg_buckets=lg_buckets, encapsulated=encapsulated, pins=pins
+            )
             try:
                 path.attach()
             except BaseException:

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Mapping, Sequence
 
 from netsonde.kernel import libbpf, syscall
+from netsonde.kernel.path import Encapsulated
 from netsonde.kernel.pins import Pins
 from netsonde.kernel.tables import BpfTables
 from netsonde.model.errors import Busy, UnsupportedByKernel
@@ -29,7 +30,12 @@ class NetfilterPath(BpfTables):
     hook = "netfilter"
 
     def __init__(
-        self, *, hash_key: Sequence[int], lg_buckets: int, pins: Pins | None = None
+        self,
+        *,
+        hash_key: Sequence[int],
+        lg_buckets: int,
+        encapsulated: Encapsulated = Encapsulated.OUTER,
+        pins: Pins | None = None,
     ) -> None:
         """Load the programs, or take over pinned ones; raises as `BpfTables`."""
         kind = (libbpf.BPF_PROG_TYPE_NETFILTER, libbpf.BPF_NETFILTER)
@@ -38,6 +44,7 @@ class NetfilterPath(BpfTables):
             dict.fromkeys(_HOOKS, kind),
             hash_key=hash_key,
             lg_buckets=lg_buckets,
+            encapsulated=encapsulated,
             pins=pins,
         )
 

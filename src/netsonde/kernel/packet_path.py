@@ -23,6 +23,7 @@ from netsonde.kernel._ring import PacketRing
 from netsonde.kernel.addresses import local_addresses
 from netsonde.kernel.devices import counted_devices
 from netsonde.kernel.notebook import Notebook
+from netsonde.kernel.path import Encapsulated
 from netsonde.model.errors import UnsupportedByKernel
 
 BLOCK_BYTES = 1 << 18
@@ -62,7 +63,13 @@ class PacketPath:
     notebook: Notebook | None = None
     pin_fault: str | None = None
 
-    def __init__(self, *, hash_key: Sequence[int], lg_buckets: int) -> None:
+    def __init__(
+        self,
+        *,
+        hash_key: Sequence[int],
+        lg_buckets: int,
+        encapsulated: Encapsulated = Encapsulated.OUTER,
+    ) -> None:
         """Make the socket and its ring of 8 MiB; nothing is counted yet.
 
         `hash_key`: 8 secret 64-bit words. `lg_buckets`: log2 of the buckets of each direction,
@@ -70,6 +77,7 @@ class PacketPath:
         """
         self.lg_buckets = lg_buckets
         self.hash_key = tuple(hash_key)
+        self.encapsulated = encapsulated
         self._reader: threading.Thread | None = None
         self._socket = _socket_with_ring()
         try:
@@ -81,6 +89,7 @@ class PacketPath:
                 struct.pack("<8Q", *hash_key),
                 lg_buckets,
                 self.sample_shift,
+                encapsulated.number,
             )
         except BaseException:
             self._socket.close()
@@ -94,7 +103,7 @@ class PacketPath:
 
     def refresh(self) -> None:
         """Follow the host's addresses and devices."""
-        devices = sorted(counted_devices())
+        devices = sorted(counted_devices(self.encapsulated))
         self._ring.follow(
             b"".join(struct.pack("=II", device.index, device.ethernet) for device in devices),
             b"".join(sorted(local_addresses())),

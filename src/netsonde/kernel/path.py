@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from types import TracebackType
 from typing import Protocol, Self
 
+from netsonde.kernel import _abi
 from netsonde.kernel.notebook import Notebook
 
 CAP_NET_ADMIN, CAP_BPF = 12, 39
 """Numbers of capabilities (linux/capability.h)."""
+
+
+class Encapsulated(StrEnum):
+    """Which one is counted of a packet in a tunnel of this host and the packet that carries it.
+
+    A tunnel is told by the device that is its inner side; a carrier by protocol and port.
+    """
+
+    OUTER = "outer"
+    """The carrier: what is on the wire."""
+    EXCLUDE = "exclude"
+    """What is carried: what applications send and receive; carriers are not counted."""
+
+    @property
+    def number(self) -> int:
+        """As in `core/abi.h`."""
+        return {
+            Encapsulated.OUTER: _abi.ENCAPSULATED_OUTER,
+            Encapsulated.EXCLUDE: _abi.ENCAPSULATED_EXCLUDE,
+        }[self]
 
 
 class CountingPath(Protocol):

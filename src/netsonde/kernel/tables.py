@@ -24,7 +24,7 @@ import numpy as np
 
 from netsonde.kernel import _abi, libbpf, syscall
 from netsonde.kernel.notebook import PAGE_BYTES, Note, Notebook
-from netsonde.kernel.path import CAP_BPF, CAP_NET_ADMIN
+from netsonde.kernel.path import CAP_BPF, CAP_NET_ADMIN, Encapsulated
 from netsonde.kernel.pins import Pins, Place
 from netsonde.model.errors import UnsupportedByKernel
 
@@ -72,6 +72,7 @@ class BpfTables:
     slices: memoryview
     cpus: int
     hash_key: tuple[int, ...]
+    encapsulated: Encapsulated
     sample_shift = _abi.SAMPLE_SHIFT_LEAST
     maps: tuple[str, ...] = _MAPS
     adopted = False
@@ -90,6 +91,7 @@ class BpfTables:
         *,
         hash_key: Sequence[int],
         lg_buckets: int,
+        encapsulated: Encapsulated = Encapsulated.OUTER,
         pins: Pins | None = None,
     ) -> None:
         """Load the programs (name -> program type, attach type); nothing is attached yet.
@@ -110,6 +112,7 @@ class BpfTables:
         self._programs = tuple(programs)
         self._pins = pins
         self.lg_buckets = lg_buckets
+        self.encapsulated = encapsulated
         self.cpus = libbpf.possible_cpus()
         self._schema = self._digest(object_name)
         taken = pins.take(self.hook, self._schema) if pins else None
@@ -128,6 +131,7 @@ class BpfTables:
         config = np.zeros(1, _abi.CONFIG)
         config["hash_key"], config["lg_buckets"] = hash_key, self.lg_buckets
         config["sample_shift"] = self.sample_shift
+        config["encapsulated"] = self.encapsulated.number
         return config.tobytes()
 
     def _digest(self, object_name: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from netsonde.kernel import libbpf, syscall
 from netsonde.kernel.addresses import local_addresses
 from netsonde.kernel.devices import Device, counted_devices
-from netsonde.kernel.path import CAP_BPF, CAP_NET_ADMIN
+from netsonde.kernel.path import CAP_BPF, CAP_NET_ADMIN, Encapsulated
 from netsonde.kernel.pins import Pins
 from netsonde.kernel.tables import BpfTables
 from netsonde.model.errors import UnsupportedByKernel
@@ -33,7 +33,12 @@ class _DevicePath(BpfTables):
     maps = (*BpfTables.maps, "ns_local")
 
     def __init__(
-        self, *, hash_key: Sequence[int], lg_buckets: int, pins: Pins | None = None
+        self,
+        *,
+        hash_key: Sequence[int],
+        lg_buckets: int,
+        encapsulated: Encapsulated = Encapsulated.OUTER,
+        pins: Pins | None = None,
     ) -> None:
         """Load the programs, or take over pinned ones; raises as `BpfTables`."""
         kind = (libbpf.BPF_PROG_TYPE_SCHED_CLS, 0)
@@ -42,6 +47,7 @@ class _DevicePath(BpfTables):
             dict.fromkeys(_PROGRAMS, kind),
             hash_key=hash_key,
             lg_buckets=lg_buckets,
+            encapsulated=encapsulated,
             pins=pins,
         )
         self._devices: frozenset[Device] = frozenset()
@@ -54,7 +60,7 @@ class _DevicePath(BpfTables):
         What was not known to a former load, a device or an address, was not counted meanwhile.
         """
         try:
-            known, devices = self._addresses, counted_devices()
+            known, devices = self._addresses, counted_devices(self.encapsulated)
             self.follow_addresses()
             if self.adopted:
                 self._devices = frozenset(filter(self._is_attached, devices))
@@ -68,7 +74,7 @@ class _DevicePath(BpfTables):
     def refresh(self) -> None:
         """Follow the host's addresses, and attach to devices that came."""
         self.follow_addresses()
-        devices = counted_devices()
+        devices = counted_devices(self.encapsulated)
         for device in sorted(devices - self._devices):
             # It may be gone again already; then there is nothing to count.
             with contextlib.suppress(OSError):

@@ -24,6 +24,7 @@ import msgspec
 import structlog
 
 from netsonde.kernel.hooks import AUTO, Opened, open_path, unpin
+from netsonde.kernel.path import Encapsulated
 from netsonde.kernel.pins import Pins
 from netsonde.kernel.sizing import lg_buckets, possible_cpus
 from netsonde.model.errors import BadField, NetsondeError, UnsupportedByKernel
@@ -66,6 +67,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         msgspec.Meta(description="where to count: auto (the first that works), or a hook's name"),
     ] = AUTO
+    encapsulated: Annotated[
+        Encapsulated,
+        msgspec.Meta(
+            description="what to count of tunnels: outer, the packets that carry others; exclude "
+            "these and count what they carry"
+        ),
+    ] = Encapsulated.OUTER
     pin_dir: Annotated[
         str,
         msgspec.Meta(
@@ -115,6 +123,7 @@ class Monitor:
             allowed_uids=frozenset({0, agent_uid}),
             software=_SOFTWARE,
             hook=self._path.hook,
+            encapsulated=self._config.encapsulated.value,
         )
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -173,7 +182,13 @@ def start(config: Settings) -> None:
     uid, gid = privilege.user_ids("user", config.user)
     secret = [secrets.randbits(64) for _ in range(_HASH_WORDS)]
     buckets = lg_buckets(config.table_mb, possible_cpus())
-    opened = open_path(config.hook, hash_key=secret, lg_buckets=buckets, pins=_pins(config))
+    opened = open_path(
+        config.hook,
+        hash_key=secret,
+        lg_buckets=buckets,
+        encapsulated=config.encapsulated,
+        pins=_pins(config),
+    )
     with opened.path, opened.claim:
         socket_path = Path(config.socket)
         listener = bind(socket_path, agent_uid)

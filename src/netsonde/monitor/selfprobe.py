@@ -74,7 +74,7 @@ def _verdict(hook: str) -> Verdict:
 def _count_own_packets(hook: str) -> _Counted:
     _enter_own_namespace()
     secret = [secrets.randbits(64) for _ in range(8)]
-    with HOOKS[hook](secret, _LG_BUCKETS) as path:
+    with HOOKS[hook](hash_key=secret, lg_buckets=_LG_BUCKETS) as path:
         path.attach()
         _send()
         reader = Reader(

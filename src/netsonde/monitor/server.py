@@ -64,12 +64,14 @@ class Server:
         allowed_uids: frozenset[int],
         software: str,
         hook: str,
+        encapsulated: str,
     ) -> None:
         self._tasks = tasks
         self._ticker = ticker
         self._allowed_uids = allowed_uids
         self._software = software
         self._hook = hook
+        self._encapsulated = encapsulated
         self._connections = 0
 
     async def run(self, listener: socket.socket) -> None:
@@ -138,6 +140,7 @@ class Server:
         usage = resource.getrusage(resource.RUSAGE_SELF)
         return wire.Status(
             hook=self._hook,
+            encapsulated=self._encapsulated,
             since_tick=self._ticker.since_tick,
             last_tick=self._tasks.last_tick,
             packets=self._tasks.packets,

@@ -57,7 +57,7 @@ class Window:
             totals=_kept_table(self._totals),
             tables={name: _kept_table(table) for name, table in self._tables.items()},
             hidden=dict(self._hidden),
-            contended=dict(self._contended),
+            anywhere=dict(self._anywhere),
             absent=None if self._absent is None else self._absent.table.tobytes(),
             ranks={name: ranks.tobytes() for name, ranks in self._ranks.items()},
             first_tick=self.first_tick,
@@ -77,7 +77,7 @@ class Window:
             _restore_table(table, kept.tables[name])
         for column in self._hidden:
             self._hidden[column] = kept.hidden.get(column, 0)
-            self._contended[column] = kept.contended.get(column, 0)
+            self._anywhere[column] = kept.anywhere.get(column, 0)
         if kept.absent is not None:
             self._absent = Absent.from_bytes(kept.absent, placement)
         self._ranks = {

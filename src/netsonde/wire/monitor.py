@@ -67,6 +67,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Reply to AskStatus; counts are since the monitor started."""
 
     hook: str
+    encapsulated: str
+    """What is counted of tunnels: `outer` or `exclude`, as the monitor was told."""
     since_tick: int
     last_tick: int
     packets: int

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import tomllib
 from collections.abc import Sequence
+from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -84,4 +85,7 @@ def _plain(kind: Any) -> Any:
 
 
 def _metavar(kind: Any) -> str:
-    return {int: "NUMBER", float: "NUMBER", bool: "true|false"}.get(_plain(kind), "TEXT")
+    plain = _plain(kind)
+    if isinstance(plain, type) and issubclass(plain, Enum):
+        return "|".join(member.value for member in plain)
+    return {int: "NUMBER", float: "NUMBER", bool: "true|false"}.get(plain, "TEXT")

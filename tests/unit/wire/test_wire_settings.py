@@ -1,5 +1,6 @@
 """Settings: flags over file over defaults, and every bad one named."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,10 +11,16 @@ from netsonde.model.errors import BadField
 from netsonde.wire import settings
 
 
+class Pace(StrEnum):
+    EASY = "easy"
+    BRISK = "brisk"
+
+
 class Example(msgspec.Struct, frozen=True, kw_only=True):
     listen: Annotated[str, msgspec.Meta(description="where, 100 % sure")] = "here"
     deadline_ms: Annotated[int, msgspec.Meta(ge=50, description="how long")] = 1000
     log_json: bool = False
+    pace: Pace = Pace.EASY
 
 
 def read(*argv: str) -> Example:
@@ -53,6 +60,12 @@ def test_a_bad_flag_is_refused_by_name(tmp_path: Path) -> None:
         read("--deadline-ms", "49")
     with pytest.raises(BadField, match="config"):
         read("--config", str(tmp_path / "none.toml"))
+
+
+def test_a_bad_choice_is_told_the_choices() -> None:
+    with pytest.raises(BadField, match=r"pace.*'slow'.*easy\|brisk"):
+        read("--pace", "slow")
+    assert read("--pace", "brisk").pace is Pace.BRISK
 
 
 def test_help_names_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
