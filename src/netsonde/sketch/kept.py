@@ -22,7 +22,8 @@ class KeptWindow(msgspec.Struct, frozen=True, kw_only=True):
     tables: dict[str, KeptTable]
     """By key type."""
     hidden: dict[str, int]
-    anywhere: dict[str, int]
+    contended: dict[str, int]
+    unread: dict[str, int]
     absent: bytes | None
     """`Absent.table`, good for one flow table alone: it says where flows live there."""
     ranks: dict[str, bytes]

@@ -3,8 +3,8 @@
 The one idea: whatever a tick could not put into flow records (`hidden`) may belong to some key, so
 it is added to upper bounds and to no lower bound. Five-tuples get what was hidden in their own
 bucket; any coarser key may have flows in every bucket, so it gets all of it. A frame that nobody
-could read may be anybody's and as large as frames can be. With nothing hidden and no table overrun,
-every answer is exact.
+could read (`unread`) may be anybody's and as large as frames can be. With nothing hidden or unread
+and no table overrun, every answer is exact.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Window:
         self._totals = _core.KeyTable(bytes(KEY_BYTES), 16, False)
         self._tables: dict[str, _core.KeyTable] = {}
         self._hidden = {"packets": 0, "bytes": 0}
-        # The part of it that no bucket tells the place of.
-        self._anywhere = {"packets": 0, "bytes": 0}
+        self._contended = {"packets": 0, "bytes": 0}
+        self._unread = {"packets": 0, "bytes": 0}
         self._absent: Absent | None = None
         self._ranks: dict[str, Ranks] = {}
         self.first_tick: int | None = None
@@ -57,7 +57,8 @@ class Window:
             totals=_kept_table(self._totals),
             tables={name: _kept_table(table) for name, table in self._tables.items()},
             hidden=dict(self._hidden),
-            anywhere=dict(self._anywhere),
+            contended=dict(self._contended),
+            unread=dict(self._unread),
             absent=None if self._absent is None else self._absent.table.tobytes(),
             ranks={name: ranks.tobytes() for name, ranks in self._ranks.items()},
             first_tick=self.first_tick,
@@ -77,7 +78,8 @@ class Window:
             _restore_table(table, kept.tables[name])
         for column in self._hidden:
             self._hidden[column] = kept.hidden.get(column, 0)
-            self._anywhere[column] = kept.anywhere.get(column, 0)
+            self._contended[column] = kept.contended.get(column, 0)
+            self._unread[column] = kept.unread.get(column, 0)
         if kept.absent is not None:
             self._absent = Absent.from_bytes(kept.absent, placement)
         self._ranks = {
@@ -109,13 +111,10 @@ class Window:
         for side in self._sides:
             self._hidden["packets"] += tick.sides[side].hidden_packets
             self._hidden["bytes"] += tick.sides[side].hidden_bytes
-            self._anywhere["packets"] += tick.sides[side].contended_packets
-            self._anywhere["bytes"] += tick.sides[side].contended_bytes
-        unread = {"packets": tick.unread_frames * FRAME_PACKETS}
-        unread["bytes"] = tick.unread_frames * FRAME_BYTES
-        for column, most in unread.items():
-            self._hidden[column] += most
-            self._anywhere[column] += most
+            self._contended["packets"] += tick.sides[side].contended_packets
+            self._contended["bytes"] += tick.sides[side].contended_bytes
+        self._unread["packets"] += tick.unread_frames * FRAME_PACKETS
+        self._unread["bytes"] += tick.unread_frames * FRAME_BYTES
         if tick.absent:
             self._absent = self._absent + tick.absent if self._absent else tick.absent
         ranks = np.frombuffer(tick.ranks, np.uint8).reshape(_abi.DIRECTIONS, -1)
@@ -174,31 +173,40 @@ class Window:
         """Give the most of what was hidden that each entry's key may have."""
         column = _COLUMN[increment]
         if not kind.is_flow or self._absent is None:
-            return np.full(len(entries), self._hidden[column], np.int64)
+            return np.full(len(entries), self._unlisted(column), np.int64)
         keys = np.ascontiguousarray(entries["key"])
         hidden = self._absent.of(keys, self._sides)[:, COLUMNS.index(column)]
-        own = hidden - entries["credit_" + column].astype(np.int64) + self._anywhere[column]
-        return np.minimum(own, self._hidden[column])
+        own = hidden - entries["credit_" + column].astype(np.int64) + self._placeless(column)
+        return np.minimum(own, self._unlisted(column))
 
     def _absent_doubt(self, kind: KeyType, key: bytes | None, increment: Increment) -> int:
         """Give the most of what was hidden that a key without an entry may have; None: any key."""
         column = _COLUMN[increment]
         if not kind.is_flow or self._absent is None:
-            return self._hidden[column]
+            return self._unlisted(column)
         at = COLUMNS.index(column)
         if key is None:
             own = self._absent.of_any(self._sides)[at]
         else:
             own = int(self._absent.of(np.frombuffer(key, _abi.KEY), self._sides)[0, at])
-        return min(own + self._anywhere[column], self._hidden[column])
+        return min(own + self._placeless(column), self._unlisted(column))
+
+    def _unlisted(self, column: str) -> int:
+        """Give the most that no record holds."""
+        return self._hidden[column] + self._unread[column]
+
+    def _placeless(self, column: str) -> int:
+        """Give the part of it that any bucket's flow may have."""
+        return self._contended[column] + self._unread[column]
 
     def _total(self, column: str) -> Bound:
         entries = np.frombuffer(self._totals.entries(), _abi.ENTRY)
         lower = int(entries[column].sum())
         labels = int(entries["label_" + column].sum())
-        upper = lower + self._hidden[column]
-        if self._takes_all:
-            return Bound.exactly(upper)  # what is hidden passes the filter as well
+        upper = lower + self._unlisted(column)
+        if self._takes_all:  # what is hidden passes the filter as well
+            lower += self._hidden[column]
+            return Bound(lower=lower, estimate=lower, upper=upper)
         return Bound(lower=lower, estimate=min(lower + labels, upper), upper=upper)
 
     def _counts(
@@ -213,15 +221,16 @@ class Window:
 
     def distinct_error(self, key_type: str) -> float | None:
         """Give the standard error of the number of distinct keys: 0 exact, None unknown."""
-        if not self._hidden["packets"] and not self._tables[key_type].absent()[2]:
+        if not self._unlisted("packets") and not self._tables[key_type].absent()[2]:
             return 0.0
-        return STANDARD_ERROR if key_type in self._ranks else None
+        known = key_type in self._ranks and not self._unread["packets"]
+        return STANDARD_ERROR if known else None
 
     def _distinct(self, key_type: str, entries: NDArray[np.void], packets: Bound) -> Bound:
-        """Bound the number of keys: every hidden packet may be one that is not listed."""
+        """Bound the number of keys: every packet in no record may be of one that is not listed."""
         sure = int(np.count_nonzero(entries["packets"]))
         purged = self._tables[key_type].absent()[2] > 0
-        upper = packets.upper if purged else sure + self._hidden["packets"]
+        upper = packets.upper if purged else sure + self._unlisted("packets")
         guess = len(entries)
         if upper > sure and key_type in self._ranks:
             guess = estimate(self._ranks[key_type])
