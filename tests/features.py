@@ -19,11 +19,14 @@ import struct
 import subprocess
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 import pytest
 
 STOCK_KERNEL = "NETSONDE_STOCK_KERNEL"
 """Set where the kernel is a distribution's own, with all its modules."""
+SPARE_CPU = Path("/sys/devices/system/cpu/cpu1/online")
+"""Takes a CPU away and brings it back, in a machine that is the test's own."""
 _SYS_BPF = {"x86_64": 321, "aarch64": 280}
 _PROG_LOAD, _LINK_CREATE = 5, 28
 _SCHED_CLS, _NETFILTER = 3, 32
@@ -120,10 +123,17 @@ def _link(*kind: str) -> Callable[[], str | None]:
     return probe
 
 
+def _spare_cpu() -> str | None:
+    if not os.environ.get(STOCK_KERNEL):
+        return "this machine's CPUs are others' too"
+    return None if SPARE_CPU.exists() else f"there is no {SPARE_CPU}"
+
+
 _PROBES: dict[str, Callable[[], str | None]] = {
     "netfilter_link": _netfilter_link,
     "tcx": _tcx,
     "netem": _link("tc qdisc add dev probe0 root netem delay 1ms"),
+    "spare_cpu": _spare_cpu,
     "vlan": _link("ip link add link probe0 name probe0.5 type vlan id 5"),
     "vxlan": _link("ip link add probe2 type vxlan id 5 dstport 4789 dev probe0"),
     "geneve": _link("ip link add probe2 type geneve id 5 remote 192.0.2.1"),

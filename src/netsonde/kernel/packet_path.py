@@ -91,6 +91,9 @@ class PacketPath:
                 self.sample_shift,
                 encapsulated.number,
             )
+        except MemoryError:
+            self._socket.close()
+            raise UnsupportedByKernel("no memory for a flow table of this size") from None
         except BaseException:
             self._socket.close()
             raise

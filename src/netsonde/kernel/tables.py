@@ -123,9 +123,9 @@ class BpfTables:
             self._object = self._load(object_name, programs, hash_key)
         try:
             self._view_maps(hash_key)
-        except BaseException:
+        except OSError as error:
             self.close()
-            raise
+            raise UnsupportedByKernel(f"the table cannot be mapped ({error.strerror})") from None
 
     def _config(self, hash_key: Sequence[int]) -> bytes:
         config = np.zeros(1, _abi.CONFIG)

@@ -31,6 +31,7 @@ class _DevicePath(BpfTables):
     """What the kernel must have, for the error that says it has not."""
 
     maps = (*BpfTables.maps, "ns_local")
+    _devices: frozenset[Device] = frozenset()
 
     def __init__(
         self,
@@ -50,7 +51,6 @@ class _DevicePath(BpfTables):
             encapsulated=encapsulated,
             pins=pins,
         )
-        self._devices: frozenset[Device] = frozenset()
         local = self._object.map_fd("ns_local")
         self._addresses = frozenset(syscall.keys_of_map(local, _ADDRESS_BYTES))
 
