@@ -7,6 +7,7 @@ import secrets
 import socket
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -169,6 +170,28 @@ def test_what_a_dead_table_hid_is_counted_once(directory: Path) -> None:
     assert [sum(tick.sides[_abi.OUT].drops.values()) for tick in gap.ticks] == [0]
     second.path.run("ns_egress", bytes(12) + b"\x08\x06" + bytes(40))
     assert [sum(second.tick().sides[_abi.OUT].drops.values()) for _ in range(2)] == [1, 0]
+    second.end()
+
+
+@pytest.mark.parametrize("spoiled", ["release", "epochs"])
+@pytest.mark.usefixtures("network")
+def test_a_note_that_cannot_be_read_makes_the_gap_unknown(directory: Path, spoiled: str) -> None:
+    first = Life("clsact", Pins(directory))
+    send(3)
+    first.path.run("ns_egress", bytes(12) + b"\x08\x06" + bytes(40))
+    first.tick()
+    assert first.path.notebook is not None
+    note = first.path.notebook.read()
+    changed = replace(note, state=b"?") if spoiled == "release" else replace(note, epoch=900)
+    first.path.notebook.write(changed)
+    first.end()
+    send(5)
+    second = Life("clsact", Pins(directory))
+    assert close_gap(second.path, second.reader) is None
+    send(7)
+    ticks = [second.tick(), second.tick()]
+    assert counted(*ticks) == both(7)
+    assert [sum(tick.sides[_abi.OUT].drops.values()) for tick in ticks] == [0, 0]
     second.end()
 
 

@@ -9,14 +9,17 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from zlib import crc32
 
 import msgspec
 import structlog
 
 from netsonde.model.task import Task
+from netsonde.sketch import _abi
 from netsonde.sketch.kept import KeptWindow
 
-SCHEMA = 1
+SCHEMA = f"1-{crc32(repr(_abi.ENTRY).encode()):08x}"
+"""Of the file; counts are kept as they lie in memory, so their layout is part of it."""
 MAX_KEPT_BYTES = 64 << 20
 """Windows beyond it are left out: their tasks begin anew, and their answers say so."""
 PAUSE_S = 5.0
@@ -47,7 +50,7 @@ class KeptTask(msgspec.Struct, frozen=True, kw_only=True):
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
     """A monitor's memory."""
 
-    schema: int = SCHEMA
+    schema: str = SCHEMA
     load_id: int
     """Of the table that was counted into, as `Notebook` has it; 0 for one that has none."""
     epoch: int
@@ -73,7 +76,10 @@ class KeptFile:
         except (OSError, msgspec.DecodeError) as error:
             _log.warning("what was kept cannot be read", file=str(self._path), reason=str(error))
             return None
-        return kept if kept.schema == SCHEMA else None
+        if kept.schema != SCHEMA:
+            _log.warning("what was kept is of another release", schema=kept.schema, ours=SCHEMA)
+            return None
+        return kept
 
     def save(self, kept: Kept) -> float:
         """Replace the file and give the seconds to leave before the next time.

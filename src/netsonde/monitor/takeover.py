@@ -51,18 +51,27 @@ def close_gap(path: CountingPath, reader: Reader) -> Gap | None:
     if not path.adopted or path.notebook is None:
         return None
     note = path.notebook.read()
-    reader.resume(note.state)
-    first_tick = note.wall_ns // TICK_NS
     epochs, current = [next_epoch(note.epoch)], path.notebook.current_epoch
     while epochs[-1] != current and len(epochs) < _abi.PARITIES:
         epochs.append(next_epoch(epochs[-1]))
-    if epochs[-1] != current:
-        return None  # a buffer was used twice
+    known = epochs[-1] == current  # else a buffer was used twice
+    if note.epoch:
+        try:
+            reader.resume(note.state)
+        except ValueError:
+            known = False
+    first_tick = note.wall_ns // TICK_NS
+    # Unknown or not, each parity is read, so that what only grows is known from here on.
     ticks = [reader.read(epoch, first_tick) for epoch in epochs[:-1]]
     closed = path.flip()
     now_tick = time.time_ns() // TICK_NS
     ticks.append(reader.read(closed, now_tick, first_id=first_tick))
+    if not known:
+        closed = path.flip()
+        reader.read(closed, now_tick)
     path.notebook.write(Note(closed, time.time_ns(), reader.state()))
+    if not known:
+        return None
     return Gap(
         load_id=path.notebook.load_id,
         after_epoch=note.epoch,

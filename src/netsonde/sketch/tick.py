@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,9 @@ FRAME_BYTES = 8 * 0xFFFF + 120 * FRAME_PACKETS
 
 _GROWING = ("contended_packets", "contended_bytes", "inserts", "drops")
 """Fields of a tally that are cumulative (core/abi.h)."""
+
+
+_STATE_FORMAT = crc32(repr(_abi.TALLY).encode()).to_bytes(4, "little")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,11 +153,16 @@ class Reader:
     def state(self) -> bytes:
         """Give what another reader of the same slices needs to go on after the last `read`."""
         places = [(parity, side) for parity in range(_abi.PARITIES) for side in (_abi.IN, _abi.OUT)]
-        return b"".join(self._before[place].tobytes() for place in places)
+        return _STATE_FORMAT + b"".join(self._before[place].tobytes() for place in places)
 
     def resume(self, state: bytes) -> None:
-        """Go on where another reader was when it gave this `state`; empty: at the beginning."""
-        tallies = np.frombuffer(state, _abi.TALLY)
+        """Go on where another reader was when it gave this `state`.
+
+        Raises ValueError when it is of a release that laid it out in another way.
+        """
+        if not state.startswith(_STATE_FORMAT):
+            raise ValueError("the state of a reader of another release")
+        tallies = np.frombuffer(state, _abi.TALLY, offset=len(_STATE_FORMAT))
         for number, tally in enumerate(tallies):
             self._before[divmod(number, _abi.DIRECTIONS)] = tally
 

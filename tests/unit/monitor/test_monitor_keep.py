@@ -161,8 +161,10 @@ def test_the_file_is_whole_or_not_there(tmp_path: Path, kept: Kept) -> None:
         with capture_logs() as logs:
             assert file.load() is None
         assert logs[0]["event"] == "what was kept cannot be read"
-    written.write_bytes(msgspec.msgpack.encode(msgspec.structs.replace(kept, schema=2)))
-    assert file.load() is None
+    written.write_bytes(msgspec.msgpack.encode(msgspec.structs.replace(kept, schema="2")))
+    with capture_logs() as logs:
+        assert file.load() is None
+    assert logs[0]["event"] == "what was kept is of another release"
 
 
 def test_a_disk_that_refuses_is_told_once(tmp_path: Path, kept: Kept) -> None:
