@@ -44,7 +44,7 @@ test-c: $(VENV)/installed ## core/'s own tests, under ASan and UBSan
 	PATH="$(CURDIR)/$(BIN):$$PATH" meson test -C build/wheel --suite core --print-errorlogs
 
 test-fast: $(VENV)/installed ## no root, no network
-	$(BIN)/python -m pytest tests/unit tests/golden
+	$(BIN)/python -m pytest -n auto tests/unit tests/golden
 
 test-kernel: $(VENV)/installed ## the programs in the kernel
 	$(SUDO) $(BIN)/python -m pytest tests/kernel
