@@ -6,6 +6,8 @@ import os
 import secrets
 import socket
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -134,6 +136,47 @@ def test_counting_goes_on_without_a_monitor(directory: Path, hook: str) -> None:
     send(13)
     assert counted(second.tick()) == both(13)
     second.end()
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.usefixtures("network")
+def test_monitors_that_come_and_go_under_load_count_each_packet_once(
+    directory: Path, hook: str
+) -> None:
+    first = Life(hook, Pins(directory))
+    sent, enough = 0, threading.Event()
+
+    def keep_sending() -> None:
+        nonlocal sent
+        while not enough.is_set():
+            send(10)
+            sent += 10
+
+    sender = threading.Thread(target=keep_sending)  # born in this network namespace
+    sender.start()
+    try:
+        ticks = [first.tick()]
+        first.end()
+        for life in range(8):
+            former_sent = sent
+            while sent < former_sent + 20:  # nobody is there, and packets go on
+                assert sender.is_alive()
+                time.sleep(0.001)
+            monitor = Life(hook, Pins(directory))
+            gap = close_gap(monitor.path, monitor.reader)
+            assert gap is not None
+            ticks += [*gap.ticks, monitor.tick(), monitor.tick()]
+            if life % 2:
+                monitor.path.flip()  # killed between a flip and its reading
+            monitor.end()
+    finally:
+        enough.set()
+        sender.join()
+    last = Life(hook, Pins(directory))
+    gap = close_gap(last.path, last.reader)
+    assert gap is not None
+    assert counted(*ticks, *gap.ticks) == both(sent)
+    last.end()
 
 
 @pytest.mark.parametrize("hook", HOOKS)

@@ -54,7 +54,9 @@ class Notebook:
         self._words[_LOAD] = number
 
     def write(self, note: Note) -> None:
-        """Keep a note in place of the last but one; its state is at most MAX_STATE_BYTES."""
+        """Keep a note in place of the last but one; raises ValueError for too long a state."""
+        if len(note.state) > MAX_STATE_BYTES:
+            raise ValueError(f"a state of {len(note.state)} bytes is over {MAX_STATE_BYTES}")
         at = _slot(note.epoch)
         _HEADER.pack_into(self._page, at, note.wall_ns, len(note.state))
         begin = at + _HEADER.size

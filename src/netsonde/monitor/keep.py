@@ -59,6 +59,12 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     """When it ended."""
     tasks: tuple[KeptTask, ...]
 
+    def for_another_table(self) -> Kept:
+        """Leave out what a flow table with another hash key or size cannot go on with."""
+        windows = [(one, one.window.for_another_table()) for one in self.tasks]
+        tasks = (msgspec.structs.replace(one, window=window) for one, window in windows if window)
+        return msgspec.structs.replace(self, tasks=tuple(tasks))
+
 
 class KeptFile:
     """The file, in a directory that the monitor may write once it has given up root."""

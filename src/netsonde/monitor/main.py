@@ -106,11 +106,10 @@ class Monitor:
             cpus=path.cpus,
             hash_key=path.hash_key,
         )
-        gap, former = close_gap(path, reader), kept.load()
-        now_tick = time.time_ns() // TICK_NS
+        gap, now_tick = close_gap(path, reader), time.time_ns() // TICK_NS
         self._tasks = Tasks(began_tick=now_tick + 1)
-        if former:
-            self._tasks.restore(former, gap, placement(path.hash_key, path.lg_buckets), now_tick)
+        places = placement(path.hash_key, path.lg_buckets)
+        self._tasks.restore(kept.load(), gap, places, now_tick)
         pace = Pace(config.cpu_budget_percent / 100)
         self._ticker = Ticker(path, reader, self._tasks.absorb, pace)
 

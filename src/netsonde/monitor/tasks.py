@@ -96,24 +96,26 @@ class Tasks:
             kept.append(KeptTask(task=running.task, spans=spans, window=window))
         return Kept(load_id=load_id, epoch=epoch, tick=tick, tasks=tuple(kept))
 
-    def restore(self, kept: Kept, gap: Gap | None, placement: bytes, now_tick: int) -> None:
+    def restore(self, kept: Kept | None, gap: Gap | None, placement: bytes, now_tick: int) -> None:
         """Go on with what the former monitor kept and with what was counted since.
 
         `gap`: what the table in use counted before this monitor came. `placement`: `ns_config` of
         that table. What neither of them holds is missing from the tasks, and they know it.
         """
-        missed_ticks, same_table = max(1, now_tick - kept.tick), False
-        if gap and gap.load_id == kept.load_id:
-            missed_ticks, same_table = gap.missed_after(kept.epoch, kept.tick), True
-        elif gap:
+        if kept and gap and gap.load_id == kept.load_id:
+            self._go_on(kept, gap.missed_after(kept.epoch, kept.tick), placement)
+        elif kept:
+            # Another table's gap may hold what these tasks have counted already.
+            self._go_on(kept.for_another_table(), max(1, now_tick - kept.tick), placement)
             gap = None
+        for tick in gap.ticks if gap else ():
+            self._add(tick)
+
+    def _go_on(self, kept: Kept, missed_ticks: int, placement: bytes) -> None:
         for one in kept.tasks:
-            window = one.window if same_table else one.window.for_another_table()
-            if window is None:
-                continue
             running = _Running(one.task, Window(one.task), {})
             try:
-                running.window.restore(window, placement)
+                running.window.restore(one.window, placement)
             except ValueError as error:
                 _log.warning("a task begins anew", id=one.task.id, reason=str(error))
                 continue
@@ -122,8 +124,6 @@ class Tasks:
                 for span in one.spans
             }
             self._running[one.task.ref] = running
-        for tick in gap.ticks if gap else ():
-            self._add(tick)
 
     def answer(self, question: Question) -> tuple[Summary, Span]:
         """Answer a question; gives the summary and what of its window was really counted.

@@ -64,7 +64,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Reply to AskStatus; counts are since the monitor started."""
+    """Reply to AskStatus; counts are since the monitor started, and of a gap that it took over."""
 
     hook: str
     encapsulated: str
