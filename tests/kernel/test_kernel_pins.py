@@ -318,6 +318,16 @@ def test_what_is_pinned_is_found_refuses_others_and_can_be_removed(directory: Pa
     last.end()
 
 
+@pytest.mark.usefixtures("network")
+def test_what_others_pinned_in_the_directory_stays(directory: Path) -> None:
+    Pins(directory)
+    others = directory / "others-own-pins"
+    others.mkdir()
+    Life("clsact", Pins(directory)).end()
+    assert unpin(directory) == 1
+    assert others.exists()
+
+
 def test_without_a_bpf_file_system_the_reason_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UnsupportedByKernel, match="mount -t bpf bpf /sys/fs/bpf"):

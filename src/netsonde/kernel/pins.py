@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 _DEFAULT_MOUNT = Path("/sys/fs/bpf")
 _LAST = "map_ns_control"
 """Pinned last: a directory without it is one that a killed monitor left half made."""
+_HOME = re.compile(r"\d+-[a-z]+-[0-9a-f]{16}")
 _MAP, _PROGRAM, _LINK = "map_", "program_", "link_"
 Place = tuple[str, int]
 """A program and where it is attached: a family of addresses, or the index of a device."""
@@ -68,7 +70,6 @@ class Pins:
         try:
             _mount_where_missing(directory)
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            directory.chmod(0o700)
         except OSError as error:
             raise UnsupportedByKernel(
                 f"nothing can be pinned in {directory} ({error.strerror}); "
@@ -125,7 +126,8 @@ class Pins:
             self.removed += 1
 
     def _own(self) -> list[Path]:
-        return sorted(self._directory.glob(f"{self._namespace}-*-*"))
+        own = f"{self._namespace}-"
+        return [home for home in _homes(self._directory) if home.name.startswith(own)]
 
     def _home(self, hook: str, schema: str) -> Path:
         return self._directory / f"{self._namespace}-{hook}-{schema}"
@@ -138,15 +140,23 @@ def find() -> list[Path]:
     return sorted({path.parent for place in places for path in place.rglob(_LAST)})
 
 
+def _homes(directory: Path) -> list[Path]:
+    """List the loads in a directory, whole or half made; others may pin there too."""
+    try:
+        return sorted(home for home in directory.iterdir() if _HOME.fullmatch(home.name))
+    except FileNotFoundError:
+        return []
+
+
 def remove_all(directory: Path) -> int:
-    """Remove every load below a pin directory, and itself; gives how many there were.
+    """Remove every load in a pin directory, and it when empty; gives how many there were.
 
     Raises OSError.
     """
-    homes = [path for path in directory.glob("*-*-*") if path.is_dir()]
+    homes = _homes(directory)
     for home in homes:
         _remove(home)
-    if homes and not directory.is_mount():
+    if homes and not any(directory.iterdir()) and not directory.is_mount():
         directory.rmdir()
     return len(homes)
 

@@ -39,6 +39,7 @@ class TableMonitor:
         self.totals = (0, 0)
         self.schema = 1
         self.late_ticks = 0
+        self.missed_ticks = 0
         self.refusal: monitor.Failed | None = None
         self.answering = asyncio.Event()
         self.answering.set()
@@ -91,7 +92,9 @@ class TableMonitor:
         table = self.tables.get(question.key_type or "", {})
         summary = summary_of(task, question, table, self.totals)
         since_tick = task.since_tick + self.late_ticks
-        return monitor.Answer(summary=summary.to_bytes(), since_tick=since_tick)
+        return monitor.Answer(
+            summary=summary.to_bytes(), since_tick=since_tick, missed_ticks=self.missed_ticks
+        )
 
 
 def summary_of(

@@ -155,6 +155,17 @@ async def test_a_host_that_began_late_is_partial(fleet: Fleet) -> None:
 
 
 @with_fleet
+async def test_a_host_that_missed_a_single_tick_is_partial(fleet: Fleet) -> None:
+    await chain(fleet, 2, 3)
+    fleet.agents[3].monitor.missed_ticks = 1
+    total = await fleet.agents[2].post(type="query sketch", **KEY)
+    every = {name: value for name, value in KEY.items() if name != "counter_key"}
+    recent = await fleet.agents[2].post(type="query real time counter", **every)
+    for reply in (total, recent):
+        assert reply.headers["X-Netsonde-Coverage"] == "2/2; partial=127.0.0.3"
+
+
+@with_fleet
 async def test_a_task_of_the_same_id_that_counts_something_else_is_not_merged(
     fleet: Fleet,
 ) -> None:
