@@ -45,7 +45,6 @@ _FUNCTIONS: dict[str, tuple[object, list[object]]] = {
     "bpf_tc_attach": (ctypes.c_int, [_Pointer, _Pointer]),
     "bpf_tc_detach": (ctypes.c_int, [_Pointer, _Pointer]),
     "bpf_tc_query": (ctypes.c_int, [_Pointer, _Pointer]),
-    "libbpf_num_possible_cpus": (ctypes.c_int, []),
     "libbpf_set_print": (_Pointer, [_PRINT]),
 }
 
@@ -106,11 +105,6 @@ def _library() -> ctypes.CDLL:
         function.argtypes = arguments
     library.libbpf_set_print(_PRINT_WARNING)
     return library
-
-
-def possible_cpus() -> int:
-    """Count the CPUs this kernel may ever bring up."""
-    return int(_library().libbpf_num_possible_cpus())
 
 
 class Object:

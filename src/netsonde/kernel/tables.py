@@ -26,6 +26,7 @@ from netsonde.kernel import _abi, libbpf, syscall
 from netsonde.kernel.notebook import PAGE_BYTES, Note, Notebook
 from netsonde.kernel.path import CAP_BPF, CAP_NET_ADMIN, Encapsulated
 from netsonde.kernel.pins import Pins, Place
+from netsonde.kernel.sizing import possible_cpus
 from netsonde.model.errors import UnsupportedByKernel
 
 _CAPABILITIES = {"CAP_NET_ADMIN": CAP_NET_ADMIN, "CAP_PERFMON": 38, "CAP_BPF": CAP_BPF}
@@ -113,7 +114,7 @@ class BpfTables:
         self._pins = pins
         self.lg_buckets = lg_buckets
         self.encapsulated = encapsulated
-        self.cpus = libbpf.possible_cpus()
+        self.cpus = possible_cpus()
         self._schema = self._digest(object_name)
         taken = pins.take(self.hook, self._schema) if pins else None
         self._object: Loaded
