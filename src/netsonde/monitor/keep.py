@@ -20,9 +20,9 @@ from netsonde.sketch.kept import KeptWindow
 
 SCHEMA = f"1-{crc32(repr(_abi.ENTRY).encode()):08x}"
 """Of the file; counts are kept as they lie in memory, so their layout is part of it."""
-MAX_KEPT_BYTES = 64 << 20
+MAX_KEPT_BYTES = 16 << 20
 """Windows beyond it are left out: their tasks begin anew, and their answers say so."""
-PAUSE_S = 5.0
+PAUSE_S = 1.0
 """Least time between two writings; a killed monitor loses up to that, and its answers say so."""
 _SHARE_OF_TIME = 0.01
 _FILE = "monitor.kept"

@@ -134,7 +134,8 @@ class Monitor:
             await stop.wait()
             for job in running:
                 job.cancel()
-        await self._keep()
+        await self._ticker.flush()
+        self._keep()
         structlog.get_logger().info(
             "monitor stopped", packets=self._tasks.packets, drops=dict(self._tasks.drops)
         )
@@ -144,10 +145,11 @@ class Monitor:
         pause_s = PAUSE_S
         while True:
             await asyncio.sleep(pause_s)
-            pause_s = await self._keep()
+            if self._ticker.closed_epoch:
+                pause_s = self._keep()
 
-    async def _keep(self) -> float:
-        await self._ticker.flush()
+    def _keep(self) -> float:
+        """Write down all closed ticks; gives the seconds to leave before the next time."""
         load_id = self._path.notebook.load_id if self._path.notebook else 0
         epoch, tick = self._ticker.closed_epoch, self._ticker.closed_tick
         return self._kept.save(self._tasks.kept(load_id, epoch, tick))

@@ -187,3 +187,18 @@ def test_what_cannot_be_a_window_begins_anew(kept: Kept) -> None:
         tasks = Tasks(began_tick=NOW + 61)
         tasks.restore(bad, gap(NOW + 10, tick(NOW + 60, 20)), PLACES, NOW + 60)
         assert len(tasks) == 0
+
+
+def test_no_more_is_kept_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("netsonde.monitor.tasks.MAX_KEPT_BYTES", 2 * 4 * _abi.ENTRY.itemsize)
+    former = Tasks()
+    former.apply([task("src", number=number) for number in range(3)], NOW)
+    former.absorb(tick(NOW, 2))
+    former.absorb(tick(NOW + 1, 3, source=2))
+    kept = former.kept(LOAD, 7, NOW + 10)
+    assert [one.task.id for one in kept.tasks] == [0, 1]
+    tasks = Tasks(began_tick=NOW + 61)
+    tasks.restore(kept, gap(NOW + 10, tick(NOW + 60, 20)), PLACES, NOW + 60)
+    tasks.apply([task("src", number=number) for number in range(3)], NOW + 62)
+    spans = [tasks.answer(Question(series="sketch", task_id=number))[1] for number in range(3)]
+    assert spans == [Span(NOW), Span(NOW), Span(NOW + 62, missed_ticks=62)]
