@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 from features import require
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # A busy machine makes an example slow, not wrong; the tiers have limits of their own.
-settings.register_profile("netsonde", deadline=None)
+settings.register_profile("netsonde", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("netsonde")
 
 _ROOT_TIERS = {
