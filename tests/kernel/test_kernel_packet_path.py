@@ -6,6 +6,7 @@ import os
 import secrets
 import socket
 import threading
+import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator
@@ -187,6 +188,7 @@ def test_counts_equal_netfilters_flow_by_flow(packet_path: Counting) -> None:
         netfilter.attach()
     with netfilter:
         counting = Counting(netfilter)
+        packet_path.close_tick()  # from here on it reads
         transfer(HERE, THERE, ADDRESS[THERE], 10_000_000)
         transfer(THERE, HERE, ADDRESS6[HERE], 10_000_000)
         transfer(HERE, HERE, "127.0.0.53", 1_000_000)
@@ -254,6 +256,21 @@ def test_says_what_it_needs(network: None) -> None:
             os._exit(0 if "CAP_NET_RAW" in str(error) else 1)
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_reader_late_by_less_than_a_second_loses_nothing(packet_path: Counting) -> None:
+    """Blocks go by time, full or not: enough of them must be there for a trickle of packets."""
+    sent, end_s = 0, time.monotonic() + 0.7
+    with namespace.inside(HERE):
+        sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with sender:
+        while time.monotonic() < end_s:
+            sender.sendto(b"", ("127.0.0.1", 9))
+            sent += 1
+            time.sleep(0.002)
+    packet_path.close_tick()
+    assert packet_path.drops["ring_full"] == 0
+    assert packet_path.packets(_abi.OUT, 17) == packet_path.packets(_abi.IN, 17) == sent
 
 
 def test_what_comes_too_late_is_a_named_drop(packet_path: Counting) -> None:

@@ -26,10 +26,13 @@ from netsonde.kernel.notebook import Notebook
 from netsonde.kernel.path import Encapsulated
 from netsonde.model.errors import UnsupportedByKernel
 
-BLOCK_BYTES = 1 << 18
-BLOCKS = 32
+BLOCK_BYTES = 1 << 15
+BLOCKS = 256
 RETIRE_MS = 5
-"""A block is handed over after this time, full or not; a flip waits for up to two of them."""
+"""A block is handed over after this time, full or not; a flip waits for up to two of them.
+
+So a reader that gets no CPU loses nothing for BLOCKS times as long, unless the bytes run out.
+"""
 SNAP_BYTES = 192
 """As much of a frame as is copied: all headers that are read, short of long IPv6 extensions."""
 _FRAME_BYTES = 2048
