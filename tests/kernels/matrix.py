@@ -36,8 +36,8 @@ cd {repository}
 dmesg -n 1
 export NETSONDE_TRACES={traces}
 export PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 PYTHONDONTWRITEBYTECODE=1 NETSONDE_STOCK_KERNEL=1
-.venv/bin/python -m pytest -v --color=no --durations=15 -p no:cacheprovider \\
-    -m guest --junitxml=/run/results.xml tests/kernel tests/lab
+.venv/bin/python -m pytest -v --color=no --durations=15 --tb=short -p no:cacheprovider \\
+    -m guest -o junit_family=xunit1 --junitxml=/run/results.xml tests/kernel tests/lab
 status=$?
 cat /run/results.xml >&3
 exit $status
