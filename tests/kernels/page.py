@@ -16,6 +16,11 @@ _HEAD = """\
 runs there every test marked `guest`: the programs in the kernel, and for every hook a small lab
 with real traffic. This page is made from what came out; do not edit it.
 """
+_HOOKS = """\
+A hook passes where it attaches, or where the monitor names the kernel it needs; where it counts
+echo requests and a TCP transfer exactly at both ends of a link, of a VLAN and of stacked VLANs; and
+where, with loss and delay by netem, counts and answers are what netem says of itself.
+"""
 _COLUMN = re.compile(r"test_(kernel_hooks|lab_matrix)::\w+\[(?P<hook>\w+)[\w-]*\]$")
 _UNSUPPORTED = re.compile(r"(\w+) needs Linux (\S+),")
 
@@ -64,7 +69,7 @@ def _hooks(results: Mapping[str, Result]) -> list[str]:
     for result in results.values():
         cells = [_cell([t for t in result["tests"] if _is_of(t, hook)]) for hook in hooks]
         lines.append(_row(result["release"], *cells))
-    return ["## Hooks", "", *lines] if hooks else []
+    return ["## Hooks", "", _HOOKS, *lines] if hooks else []
 
 
 def _files(results: Mapping[str, Result]) -> list[str]:
