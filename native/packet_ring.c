@@ -97,13 +97,22 @@ static int flip_is_due(const struct ns_packet_ring *ring)
 	       ring->walked >= __atomic_load_n(&ring->flip_at, __ATOMIC_RELAXED);
 }
 
-/* Close the epoch. @idle: every frame of the ring was read. */
-static void do_flip(struct ns_packet_ring *ring, int idle)
+/* Tell, when no block is ready, whether to wait for what is still to come. */
+static int is_given_up(const struct ns_packet_ring *ring)
+{
+	return __atomic_load_n(&ring->flip_pending, __ATOMIC_ACQUIRE) &&
+	       __atomic_load_n(&ring->give_up, __ATOMIC_RELAXED);
+}
+
+static void do_flip(struct ns_packet_ring *ring)
 {
 	pthread_mutex_lock(&ring->lock);
-	/* Frames that were counted as delivered and never came would delay every flip to come. */
-	if (idle && !ring->flip_at)
-		ring->walked = ring->delivered;
+	/* Counted as delivered and never seen: they would delay every flip to come. */
+	if (ring->walked < ring->flip_at) {
+		ns_memory_table_drop(&ring->table, NS_IN, NS_DROP_RING_FULL,
+				     ring->flip_at - ring->walked);
+		ring->walked = ring->flip_at;
+	}
 	if (ring->lost > ring->unfilled + ring->reported) {
 		ns_u64 news = ring->lost - ring->unfilled - ring->reported;
 
@@ -112,6 +121,7 @@ static void do_flip(struct ns_packet_ring *ring, int idle)
 	}
 	ring->table.sample_shift = ring->next_sample_shift;
 	ring->closed = ns_memory_table_flip(&ring->table);
+	ring->give_up = 0;
 	__atomic_store_n(&ring->flip_pending, 0, __ATOMIC_RELEASE);
 	pthread_cond_signal(&ring->done);
 	pthread_mutex_unlock(&ring->lock);
@@ -145,7 +155,7 @@ static void walk_block(struct ns_packet_ring *ring, const struct tpacket_block_d
 		const struct tpacket3_hdr *frame = (const struct tpacket3_hdr *)at;
 
 		if (flip_is_due(ring))
-			do_flip(ring, 0);
+			do_flip(ring);
 		/* A super-packet that PACKET_VNET_HDR cannot describe leaves its slot unfilled. */
 		if (frame->tp_status & TP_STATUS_USER) {
 			count_frame(ring, frame);
@@ -181,8 +191,8 @@ void ns_packet_ring_walk(struct ns_packet_ring *ring)
 			walk_block(ring, block);
 			__atomic_store_n(status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
 			ring->block = (ring->block + 1) % ring->blocks;
-		} else if (flip_is_due(ring)) {
-			do_flip(ring, 1);
+		} else if (flip_is_due(ring) || is_given_up(ring)) {
+			do_flip(ring);
 		} else {
 			await_block(ring);
 		}
@@ -235,7 +245,7 @@ int ns_packet_ring_flip(struct ns_packet_ring *ring, ns_u32 sample_shift, ns_u32
 	}
 	wake_reader(ring);
 	if (!failed && !await_flip(ring, FLIP_WAIT_S)) {
-		__atomic_store_n(&ring->flip_at, 0, __ATOMIC_RELAXED);
+		__atomic_store_n(&ring->give_up, 1, __ATOMIC_RELAXED);
 		wake_reader(ring);
 		if (!await_flip(ring, FORCE_WAIT_S)) {
 			errno = ETIMEDOUT;

@@ -6,7 +6,8 @@
  * One thread, inside ns_packet_ring_walk(), owns the table and walks the ring's blocks. A flip is
  * an errand for it: the kernel is asked how many frames it has put into the ring so far, and the
  * epoch is closed when so many are read, between two frames. So a closed epoch holds everything
- * that was seen before the question, and nothing is lost or counted twice.
+ * that was seen before the question, and nothing is lost or counted twice. It does so when the
+ * reader is late, too: the flip waits for it.
  */
 #ifndef NS_PACKET_RING_H
 #define NS_PACKET_RING_H
@@ -45,7 +46,8 @@ struct ns_packet_ring {
 	pthread_cond_t done;
 	int flip_pending;
 	ns_u32 next_sample_shift; /* of the epoch that the flip begins */
-	ns_u64 flip_at;		  /* close the epoch once so many frames are read; 0: at once */
+	ns_u64 flip_at;		  /* close the epoch once so many frames are read */
+	int give_up;		  /* or once no block is ready: they should all be there by now */
 	ns_u64 delivered, lost;
 	ns_u32 closed;
 };

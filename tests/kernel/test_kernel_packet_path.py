@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import secrets
 import socket
@@ -10,7 +11,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,7 @@ SECRET = [secrets.randbits(64) for _ in range(8)]
 LG_BUCKETS = 9
 UDP_SEGMENT = 103
 CAP_NET_RAW = 13
+PTRACE_SEIZE, PTRACE_INTERRUPT, WALL = 0x4206, 0x4207, 0x40000000
 HERE, THERE = (f"netsonde-test-{os.getpid()}-{side}" for side in ("a", "b"))
 ADDRESS = {HERE: "10.9.0.1", THERE: "10.9.0.2"}
 ADDRESS6 = {HERE: "fd09::1", THERE: "fd09::2"}
@@ -271,6 +273,49 @@ def test_a_reader_late_by_less_than_a_second_loses_nothing(packet_path: Counting
     packet_path.close_tick()
     assert packet_path.drops["ring_full"] == 0
     assert packet_path.packets(_abi.OUT, 17) == packet_path.packets(_abi.IN, 17) == sent
+
+
+@contextmanager
+def held(thread: int) -> Iterator[None]:
+    """Let a thread of this process get no CPU, by ptrace(2) from another process."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    stopped, tell = os.pipe()
+    wait, release = os.pipe()
+    tracer = os.fork()
+    if tracer == 0:
+        os.close(release)
+        done = [libc.ptrace(what, thread, None, None) for what in (PTRACE_SEIZE, PTRACE_INTERRUPT)]
+        os.waitpid(thread, WALL)
+        os.write(tell, bytes(abs(result) for result in done))
+        os.read(wait, 1)
+        os._exit(0)  # which lets the thread go
+    for end in (tell, wait):
+        os.close(end)
+    try:
+        assert os.read(stopped, 2) == b"\0\0"
+        yield
+    finally:
+        os.close(release)
+        os.waitpid(tracer, 0)
+        os.close(stopped)
+
+
+def test_a_flip_waits_for_a_reader_that_gets_no_cpu(packet_path: Counting) -> None:
+    """For longer than the second after which a flip no longer waits for more frames to come."""
+    packet_path.close_tick()
+    reader = next(thread for thread in threading.enumerate() if thread.name == "ring")
+    flip = threading.Thread(target=packet_path.close_tick)
+    with namespace.inside(HERE):
+        sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with sender, held(reader.native_id):
+        for _ in range(7):
+            sender.sendto(b"", ("127.0.0.1", 9))
+        flip.start()
+        flip.join(1.5)
+        assert flip.is_alive()
+    flip.join()
+    assert packet_path.packets(_abi.OUT, 17) == packet_path.packets(_abi.IN, 17) == 7
+    assert packet_path.drops["ring_full"] == 0
 
 
 def test_what_comes_too_late_is_a_named_drop(packet_path: Counting) -> None:
