@@ -152,6 +152,7 @@ def test_bandwidth_of_a_shaped_link(no_lab):
 def test_a_host_tells_how_it_is(lab):
     host = json.loads(lab.exec("h1", "curl", "-s", "http://10.0.0.5:8000/v1/host").stdout)
     assert host["hook"] == HOOKS[0]
+    assert host["encapsulated"] == "outer"
     assert host["tick_ms"] == 100
     assert set(host["drops"]) >= {"not_ip", "truncated", "bad_header"}
     assert host["packets"] > 0
