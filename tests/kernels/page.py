@@ -17,9 +17,9 @@ runs there every test marked `guest`: the programs in the kernel, and for every 
 with real traffic. This page is made from what came out; do not edit it.
 """
 _HOOKS = """\
-A hook passes where it attaches, or where the monitor names the kernel it needs; where it counts
-echo requests and a TCP transfer exactly at both ends of a link, of a VLAN and of stacked VLANs; and
-where, with loss and delay by netem, counts and answers are what netem says of itself.
+A hook passes where it attaches, where it counts echo requests and a TCP transfer exactly at both
+ends of a link, of a VLAN and of stacked VLANs, and where under netem's loss and delay its counts
+and the agents' answers are what netem says. Where it needs a newer Linux, the monitor says so.
 """
 _COLUMN = re.compile(r"test_(kernel_hooks|lab_matrix)::\w+\[(?P<hook>\w+)[\w-]*\]$")
 _UNSUPPORTED = re.compile(r"(\w+) needs Linux (\S+),")
