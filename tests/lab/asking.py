@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import http.client
+import json
 import os
 import re
 import select
@@ -50,6 +51,12 @@ def ask(address: str, **fields: object) -> Reply:
     answered = Reply(reply.status, reply.read().decode(), headers)
     connection.close()
     return answered
+
+
+def host_status(lab, address: str) -> dict[str, object]:
+    """What a host says of its monitor."""
+    status = lab.exec("h1", "curl", "-s", f"http://{address}:{AGENT_PORT}/v1/host").stdout
+    return json.loads(status)
 
 
 def sketch(address: str, key_type: str, **fields: object) -> int:

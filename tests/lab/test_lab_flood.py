@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from asking import PATIENCE_S, ask, printed, sketch, tcp_segments
+from asking import PATIENCE_S, ask, host_status, printed, sketch, tcp_segments
 
 FLOOD = Path(__file__).parent / "flood.py"
 SOURCES = 1_000_000
+MOST_SEGMENTS = 46
+"""Of a super-packet on an Ethernet link: 64 KiB in pieces of 1448 bytes."""
 
 
 def wire_packets(lab, host: str) -> int:
@@ -47,8 +49,13 @@ def test_a_syn_flood_of_a_million_sources(lab):
     assert sent == SOURCES
 
     total = ask(h5, type="query counter", **everything)
+    host = host_status(lab, h5)
+    # A packet ring may be read too late for a flood; that is told, and no other hook loses any.
+    unread_frames = host["drops"]["ring_full"]
+    assert unread_frames == 0 or host["hook"] == "afpacket"
     # Conserved, though most flows were spilled; the queries themselves are a few packets more.
-    assert 0 <= total.value[0] - before - arrived <= 200
+    missing = arrived - (total.value[0] - before)
+    assert -200 <= missing <= unread_frames * MOST_SEGMENTS
     assert total.headers["x-netsonde-bounds"].startswith("widest=")
 
     one = {"type": "query sketch", "counter_key_type": "src", "sketch_id": by_source}
@@ -56,7 +63,7 @@ def test_a_syn_flood_of_a_million_sources(lab):
     bounds = re.search(r"lower=(\d+); upper=(\d+)", reply.headers["x-netsonde-bounds"])
     lower, upper = map(int, bounds.groups()) if bounds else (reply.value, reply.value)
     assert lower <= segments <= upper
-    assert lower >= 0.99 * segments
+    assert lower >= 0.99 * segments or unread_frames
 
     victims = ask(h5, type="query heavy hitters", counter_key_type="dst_dport", sketch_id=by_target)
     assert "10.0.0.5,80" in victims.value

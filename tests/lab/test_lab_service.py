@@ -15,6 +15,7 @@ from asking import (
     ask,
     assert_transfer_is_exact,
     example,
+    host_status,
     printed,
     sketch,
     until,
@@ -150,7 +151,7 @@ def test_bandwidth_of_a_shaped_link(no_lab):
 
 
 def test_a_host_tells_how_it_is(lab):
-    host = json.loads(lab.exec("h1", "curl", "-s", "http://10.0.0.5:8000/v1/host").stdout)
+    host = host_status(lab, "10.0.0.5")
     assert host["hook"] == HOOKS[0]
     assert host["encapsulated"] == "outer"
     assert host["tick_ms"] == 100
