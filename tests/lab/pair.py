@@ -21,7 +21,7 @@ from urllib.parse import urlencode
 
 from features import missing
 
-from netsonde.lab import namespace
+from netsonde.lab import daemons, namespace
 
 PATIENCE_S = 180
 """An emulated processor is ten to thirty times slower than a real one."""
@@ -29,7 +29,8 @@ DEVICE = "veth0"
 ROADS = {"plain": "10.99.0", "vlan": "10.98.0", "qinq": "10.97.0"}
 """Ways from one host to the other, all over one link, and the network of each."""
 _PROGRAMS = Path(sys.executable).parent
-_USER = pwd.getpwnam("nobody")
+_USER = pwd.getpwnam(daemons.user())
+"""Whom daemons become."""
 _T = TypeVar("_T")
 
 
@@ -148,7 +149,7 @@ def linked() -> Iterator[tuple[Host, Host]]:
         for host in pair:
             agent = ["agent", "--listen", f"{host.address}:8000", "--peer-port", "8001"]
             agent += ["--monitor-socket", str(host.room / "monitor.sock")]
-            agent += ["--state-dir", str(host.room / "state")]
+            agent += ["--state-dir", str(host.room / "state"), "--user", _USER.pw_name]
             stack.enter_context(_daemon(host, *agent))
         yield pair
 
@@ -158,8 +159,9 @@ def counting(pair: tuple[Host, Host], hook: str) -> Iterator[None]:
     """Have monitors count on both hosts at a hook."""
     with ExitStack() as stack:
         for host in pair:
-            socket = str(host.room / "monitor.sock")
-            stack.enter_context(_daemon(host, "monitor", "--hook", hook, "--socket", socket))
+            monitor = ["monitor", "--hook", hook, "--socket", str(host.room / "monitor.sock")]
+            monitor += ["--user", _USER.pw_name, "--agent-user", _USER.pw_name]
+            stack.enter_context(_daemon(host, *monitor))
         for host in pair:
             patiently(lambda host=host: host.counter("INPUT", "icmp", "192.0.2.1", host.address))
         yield

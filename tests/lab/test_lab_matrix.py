@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
+from asking import HOOKS
 from features import HOOK_NEEDS, needs
 from pair import DEVICE, PATIENCE_S, ROADS, Host, counting, linked, patiently, until
 
@@ -27,6 +28,7 @@ _ROADS = [pytest.param(road, marks=[] if road == "plain" else [needs("vlan")]) f
     params=[
         pytest.param(hook, marks=[needs(wanted[0], minimum=wanted[1])] if wanted else [])
         for hook, wanted in HOOK_NEEDS.items()
+        if hook in HOOKS
     ],
 )
 def hook(request: pytest.FixtureRequest) -> str:

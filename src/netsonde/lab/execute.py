@@ -19,12 +19,14 @@ from netsonde.lab.topology import Host
 
 
 def environment() -> dict[str, str]:
-    """Give our environment with our interpreter's directory first in PATH.
+    """Give our environment with our interpreter's directory first in PATH, root's tools last.
 
-    So `python` on a host is the one that has the packages of the examples.
+    So `python` on a host is the one that has the packages of the examples, and an ordinary user,
+    who is root there, finds `nft` and `tc`.
     """
     path = os.environ.get("PATH", os.defpath)
-    return os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{path}"}
+    places = (str(Path(sys.executable).parent), path, "/usr/sbin", "/sbin")
+    return os.environ | {"PATH": os.pathsep.join(places)}
 
 
 def become(host: Host, argv: Sequence[str]) -> NoReturn:
