@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.data_path import ladder
+from benchmarks.data_path.pipelines import PROMISED
 from benchmarks.data_path.spread import Spread, spread
 from netsonde.kernel import _abi
-from netsonde.kernel.hooks import HOOKS
 from netsonde.kernel.sizing import lg_buckets, possible_cpus
 
-DEFAULT = f"netsonde, {next(iter(HOOKS))}"
-"""The pipeline that is promised: the hook that is tried first."""
 Results = dict[str, Any]
 """A results file: {"machine": ..., section: what its module measured}."""
 
@@ -75,11 +73,11 @@ def _ladder(keys: str, kind: str) -> Callable[[Any], Spread]:
 
 
 def _ours(kind: str, figure: str, factor: float = 1) -> Callable[[Any], Spread]:
-    return lambda found: _times(found[DEFAULT][kind][figure], factor)
+    return lambda found: _times(found[PROMISED][kind][figure], factor)
 
 
 def _reported(found: Any) -> Spread:
-    return spread([100 * found[DEFAULT]["figures"]["few_reported"]["least"]])
+    return spread([100 * found[PROMISED]["figures"]["few_reported"]["least"]])
 
 
 def _slowest(figure: Callable[[Any], Spread], factor: float = 1) -> Callable[[Any], Spread]:

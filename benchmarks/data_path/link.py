@@ -1,4 +1,4 @@
-"""Three hosts: a sender, a receiver that is measured and its twin that is not, each on a veth pair.
+"""Three hosts: a sender and two receivers that are twins, each on a veth pair of its own.
 
 What the network itself says happened is the truth for everybody.
 """
@@ -50,8 +50,10 @@ class Receiver:
         return f"10.{self.net + 1}.0.1"
 
 
-MEASURED = Receiver("netsonde-bench-r", "bench-r", "bench-s", 98)
-BARE = Receiver("netsonde-bench-b", "bare-r", "bare-s", 96)
+TWINS = (
+    Receiver("netsonde-bench-a", "bench-a", "bench-sa", 98),
+    Receiver("netsonde-bench-b", "bench-b", "bench-sb", 96),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ def inside(namespace: str, *command: str) -> list[str]:
 @contextmanager
 def network() -> Iterator[None]:
     """Build the namespaces and their links, offloads as they come."""
-    names = (SENDER, MEASURED.namespace, BARE.namespace)
+    names = (SENDER, *(twin.namespace for twin in TWINS))
     try:
         for name in names:
             _ip("netns", "add", name)
@@ -82,7 +84,7 @@ def network() -> Iterator[None]:
             _sysctl(name, "net.ipv6.conf.all.disable_ipv6=1")
             for scope in ("all", "default"):
                 _sysctl(name, f"net.ipv4.conf.{scope}.rp_filter=0")
-        for receiver in (MEASURED, BARE):
+        for receiver in TWINS:
             _link(receiver)
         yield
     finally:
@@ -130,7 +132,7 @@ def udp(load: Path, to: Receiver, phase: str, seconds: float) -> Sent:
 def tcp_servers() -> Iterator[None]:
     """Run an iperf3 server at each receiver."""
     with ExitStack() as held:
-        for receiver in (MEASURED, BARE):
+        for receiver in TWINS:
             held.enter_context(_tcp_server(receiver))
         yield
 

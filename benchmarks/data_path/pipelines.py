@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import IO
 
 from benchmarks.baseline.queue_sketch import PARSERS, QUEUE
-from benchmarks.data_path.link import MEASURED, inside
+from benchmarks.data_path.link import Receiver, inside
 from netsonde.kernel.hooks import HOOKS
 
 NONE = "no measurement"
 PROTOTYPE = "prototype"
+PROMISED = f"netsonde, {next(iter(HOOKS))}"
+"""The pipeline that is promised: the hook that is tried first."""
 ROOT = Path(__file__).parents[2]
 _AGENT = "127.0.0.1:8000"
 _NETFLOW_PORT = 9995
@@ -32,8 +34,9 @@ Reported = dict[str, int]
 class Pipeline:
     """Measures nothing; the others start from here."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, at: Receiver) -> None:
         self.folder = folder
+        self.at = at
         self._running: list[subprocess.Popen[str]] = []
 
     def start(self) -> None:
@@ -82,7 +85,7 @@ class Pipeline:
     def _launch(self, *command: str, stdout: IO[str] | int | None = None) -> subprocess.Popen[str]:
         log = (self.folder / "log").open("a")
         process = subprocess.Popen(
-            inside(MEASURED.namespace, *command),
+            inside(self.at.namespace, *command),
             stdout=log if stdout is None else stdout,
             stderr=log,
             text=True,
@@ -144,9 +147,9 @@ class Netsonde(Pipeline):
 
     def _ask(self, verb: str) -> Reported | None:
         counts: Reported = {}
-        for phase, address in MEASURED.addresses.items():
+        for phase, address in self.at.addresses.items():
             message = f"type={verb} counter&interface=INPUT&dst={address}"
-            command = inside(MEASURED.namespace, "curl", "-sf", "-d", message, f"http://{_AGENT}/")
+            command = inside(self.at.namespace, "curl", "-sf", "-d", message, f"http://{_AGENT}/")
             reply = subprocess.run(command, check=False, capture_output=True, text=True)
             if reply.returncode:
                 return None
@@ -179,7 +182,7 @@ class Prototype(Pipeline):
     def _rules(self, change: str) -> None:
         for chain in ("INPUT", "OUTPUT"):
             rule = (change, chain, "-j", "NFQUEUE", "--queue-num", str(QUEUE))
-            subprocess.run(inside(MEASURED.namespace, "iptables-legacy", "-w", *rule), check=True)
+            subprocess.run(inside(self.at.namespace, "iptables-legacy", "-w", *rule), check=True)
 
 
 class PrototypeByStruct(Prototype):
@@ -202,7 +205,7 @@ class Softflowd(Pipeline):
             *(
                 "softflowd",
                 "-i",
-                MEASURED.device,
+                self.at.device,
                 "-n",
                 f"127.0.0.1:{_NETFLOW_PORT}",
                 "-v",
@@ -217,13 +220,14 @@ class Softflowd(Pipeline):
     def stop(self) -> Reported:
         """Export what is held, end, and sum up the collected flows."""
         for order in ("expire-all", "shutdown"):
-            command = inside(MEASURED.namespace, "softflowctl", "-c", self._control, order)
+            command = inside(self.at.namespace, "softflowctl", "-c", self._control, order)
             subprocess.run(command, check=True, capture_output=True)
         self._exporter.wait(_PATIENCE_S)
         self._until(lambda: _backlog_bytes(self._collector) == 0, "nfcapd does not keep up")
         self._end()
         command = ["nfdump", "-R", str(self.folder / "flows"), "-q", "-N", "-o", "fmt:%da,%pkt"]
-        return _by_phase(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        return _by_phase(done.stdout, self.at)
 
 
 class Pmacctd(Pipeline):
@@ -234,7 +238,7 @@ class Pmacctd(Pipeline):
         self._printed = self.folder / "printed.csv"
         settings = {
             "daemonize": "false",
-            "pcap_interface": MEASURED.device,
+            "pcap_interface": self.at.device,
             "aggregate": "dst_host",
             "plugins": "print[p]",
             "print_output[p]": "csv",
@@ -252,7 +256,7 @@ class Pmacctd(Pipeline):
         self._daemon.send_signal(signal.SIGINT)
         self._daemon.wait(_PATIENCE_S)
         self._until(self._printed.exists, "pmacctd prints nothing")
-        return _by_phase(self._printed.read_text())
+        return _by_phase(self._printed.read_text(), self.at)
 
 
 def pipelines() -> dict[str, type[Pipeline]]:
@@ -268,10 +272,10 @@ def pipelines() -> dict[str, type[Pipeline]]:
     }
 
 
-def _by_phase(lines: str) -> Reported:
+def _by_phase(lines: str, at: Receiver) -> Reported:
     """Add up lines that end in `destination, packets` or `destination,packets,bytes`."""
-    phases = {address: phase for phase, address in MEASURED.addresses.items()}
-    counts = dict.fromkeys(MEASURED.addresses, 0)
+    phases = {address: phase for phase, address in at.addresses.items()}
+    counts = dict.fromkeys(at.addresses, 0)
     for line in lines.splitlines():
         address, _, rest = line.partition(",")
         if (phase := phases.get(address.strip())) is not None:

@@ -35,15 +35,16 @@ _TRAFFIC = """\
 A sender and two receivers, each on a veth pair: one is measured, its twin is not. 64-byte UDP from
 64 flows and from 50,000 (one each packet, round robin), as fast as one core sends; then one TCP
 stream. Bursts go to one and the other in turn, and whoever measures is held while the twin has its
-turn: `kept` is the rate as a share of the twin's beside it, so it is 1 for no measurement but for
-noise. `reported` is the share of the packets that arrived, `CPU` the processor seconds of a round;
-work in the kernel on a packet's way is not in it, it shows in `kept`. The prototype holds every
-packet until it has counted it: what it does not count does not arrive.
+turn: `kept` is the rate as a share of the twin's beside it. The twins change places after each
+round, and the geometric mean of two rounds takes out what makes one faster: so it is 1 for no
+measurement but for noise. `reported` is the share of the packets that arrived, `CPU` the processor
+seconds of a round; work in the kernel on a packet's way is not in it, it shows in `kept`. The
+prototype holds every packet until it has counted it: what it does not count does not arrive.
 """
 _CAPTURES = """\
 ## Reading a capture
 
-IP bytes by source and destination, thousand packets/s.
+IP bytes by source and destination, thousand packets/s. A short file is read again and again.
 """
 _TICKS = """\
 ## Closing a tick

@@ -18,12 +18,15 @@ class Scale:
     largest_flows: int
     """Entries of the kernel's maps where flows are not bounded, and most uniform flows."""
     traffic_rounds: int
+    """Even: the twins change places after each."""
     traffic_s: float
     """Length of one burst of UDP; TCP takes a second."""
     traffic_pairs: int
     """Bursts of UDP to either receiver, in one round."""
     tcp_pairs: int
     """The same of TCP."""
+    promised_times: int
+    """So many times as many bursts for the pipeline that promises are about."""
     capture_rounds: int
     capture_packets: int
     """Packets of the generated capture."""
@@ -37,12 +40,13 @@ FULL = Scale(
     ladder_runs=100_000,
     ladder_warm_runs=4_000_000,
     largest_flows=1 << 20,
-    traffic_rounds=4,
+    traffic_rounds=6,
     traffic_s=0.25,
-    traffic_pairs=4,
-    tcp_pairs=3,
-    capture_rounds=5,
-    capture_packets=1_000_000,
+    traffic_pairs=2,
+    tcp_pairs=1,
+    promised_times=6,
+    capture_rounds=9,
+    capture_packets=500_000,
     tick_rounds=15,
     accuracy_packets=2_000_000,
 )
@@ -52,10 +56,11 @@ SMOKE = Scale(
     ladder_runs=2_000,
     ladder_warm_runs=2_000,
     largest_flows=1 << 12,
-    traffic_rounds=1,
-    traffic_s=0.2,
+    traffic_rounds=2,
+    traffic_s=0.1,
     traffic_pairs=1,
     tcp_pairs=1,
+    promised_times=1,
     capture_rounds=1,
     capture_packets=10_000,
     tick_rounds=2,

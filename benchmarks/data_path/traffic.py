@@ -2,22 +2,25 @@
 
 The same bursts go to a host that is measured and, in turn, to its twin that is not, while whoever
 measures is held: so what disturbs one disturbs the other, and each ratio is of two bursts side by
-side. The truth is what the receiver's device took in. Every round runs every pipeline, beginning
-with another one each time.
+side. The twins change places after each round, and ratios of two rounds are joined by their
+geometric mean: what makes one twin faster than the other is gone. The truth is what the receiver's
+device took in. Every round runs every pipeline, beginning with another one each time.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypedDict
 
 from benchmarks.data_path import link
-from benchmarks.data_path.link import BARE, MEASURED, Receiver
-from benchmarks.data_path.pipelines import PROTOTYPE, Pipeline, pipelines
+from benchmarks.data_path.link import TWINS, Receiver
+from benchmarks.data_path.pipelines import PROMISED, PROTOTYPE, Pipeline, pipelines
 from benchmarks.data_path.scale import Scale
 from benchmarks.data_path.spread import Spread, ratios, spread
 
@@ -36,7 +39,7 @@ class Found(TypedDict):
     kept: dict[str, Spread]
     """`few`, `many`, `tcp`: rates as a share of what the unmeasured twin took beside it."""
     against_prototype: dict[str, Spread]
-    """Rates in multiples of the prototype's, same round."""
+    """Rates in multiples of the prototype's, burst by burst of the same round."""
 
 
 def measure(scale: Scale) -> dict[str, Found]:
@@ -52,23 +55,29 @@ def measure(scale: Scale) -> dict[str, Found]:
         for number in range(scale.traffic_rounds):
             turn = number % len(names)
             for name in names[turn:] + names[:turn]:
-                rounds[name].append(_round(kinds[name], load, scale))
+                times = scale.promised_times if name == PROMISED else 1
+                twins = TWINS[number % 2], TWINS[1 - number % 2]
+                rounds[name].append(_round(kinds[name], load, scale, times, twins))
     return {name: _summed(name, rounds) for name in names}
 
 
-def _round(kind: type[Pipeline], load: Path, scale: Scale) -> Round:
+def _round(
+    kind: type[Pipeline], load: Path, scale: Scale, times: int, twins: tuple[Receiver, Receiver]
+) -> Round:
     found: defaultdict[str, list[float]] = defaultdict(list)
     with TemporaryDirectory(prefix="netsonde-bench-", dir="/run") as folder:
         Path(folder).chmod(0o755)  # the agent is nobody
-        pipeline = kind(Path(folder))
+        pipeline = kind(Path(folder), twins[0])
         try:
             pipeline.start()
+            beside = _SideBySide(pipeline, twins, found)
             before_s = pipeline.cpu_s()
             arrived = {
-                phase: _udp_bursts(pipeline, load, phase, scale, found) for phase in _UDP_PHASES
+                phase: beside.udp(load, phase, scale.traffic_s, times * scale.traffic_pairs)
+                for phase in _UDP_PHASES
             }
-            _tcp_bursts(pipeline, scale, found)
-            found["cpu_s"].append(pipeline.cpu_s() - before_s)
+            beside.tcp(times * scale.tcp_pairs)
+            found["cpu_s"].append((pipeline.cpu_s() - before_s) / times)
             if (rss_mb := pipeline.rss_mb()) is not None:
                 found["rss_mb"].append(rss_mb)
             reported = pipeline.stop()
@@ -80,63 +89,73 @@ def _round(kind: type[Pipeline], load: Path, scale: Scale) -> Round:
     return found
 
 
-def _udp_bursts(pipeline: Pipeline, load: Path, phase: str, scale: Scale, found: Round) -> int:
-    """Send the bursts of one phase; give the packets that arrived at the measured host."""
-    arrived = 0
+@dataclass(frozen=True, slots=True)
+class _SideBySide:
+    """Bursts to the measured host and to its twin, which of them first in turn."""
 
-    def burst(to: Receiver) -> float:
-        nonlocal arrived
-        sent = link.udp(load, to, phase, scale.traffic_s)
-        if to is MEASURED:
-            arrived += sent.arrived
-            found[f"{phase}_lost"].append(1 - sent.delivered / sent.arrived)
-        return sent.delivered / sent.seconds / 1e3
+    pipeline: Pipeline
+    twins: tuple[Receiver, Receiver]
+    found: Round
 
-    _side_by_side(pipeline, scale.traffic_pairs, burst, found[f"{phase}_kpps"], found[phase])
-    return arrived
+    def udp(self, load: Path, phase: str, seconds: float, pairs: int) -> int:
+        """Send the bursts of one phase; give the packets that arrived at the measured host."""
+        arrived = 0
 
+        def burst(to: Receiver) -> float:
+            nonlocal arrived
+            sent = link.udp(load, to, phase, seconds)
+            if to is self.twins[0]:
+                arrived += sent.arrived
+                self.found[f"{phase}_lost"].append(1 - sent.delivered / sent.arrived)
+            return sent.delivered / sent.seconds / 1e3
 
-def _tcp_bursts(pipeline: Pipeline, scale: Scale, found: Round) -> None:
-    def burst(to: Receiver) -> float:
-        return link.tcp(to, 1) / 1e9
+        self._run(pairs, burst, f"{phase}_kpps", phase)
+        return arrived
 
-    _side_by_side(pipeline, scale.tcp_pairs, burst, found["tcp_gbps"], found["tcp"])
+    def tcp(self, pairs: int) -> None:
+        """Send TCP streams of a second."""
+        self._run(pairs, lambda to: link.tcp(to, 1) / 1e9, "tcp_gbps", "tcp")
 
-
-def _side_by_side(
-    pipeline: Pipeline,
-    pairs: int,
-    burst: Callable[[Receiver], float],
-    rates: list[float],
-    kept: list[float],
-) -> None:
-    """Run pairs of bursts, to the measured host and to its twin, which of them first in turn."""
-    for pair in range(pairs):
-        rate: dict[Receiver, float] = {}
-        for to in (MEASURED, BARE) if pair % 2 else (BARE, MEASURED):
-            if to is BARE:
-                pipeline.pause()
-            rate[to] = burst(to)
-            if to is BARE:
-                pipeline.resume()
-        rates.append(rate[MEASURED])
-        kept += ratios([rate[MEASURED]], [rate[BARE]])
+    def _run(self, pairs: int, burst: Callable[[Receiver], float], rate: str, share: str) -> None:
+        measured, bare = self.twins
+        for pair in range(pairs):
+            rates: dict[Receiver, float] = {}
+            for to in (measured, bare) if pair % 2 else (bare, measured):
+                if to is bare:
+                    self.pipeline.pause()
+                rates[to] = burst(to)
+                if to is bare:
+                    self.pipeline.resume()
+            self.found[rate].append(rates[measured])
+            self.found[share] += ratios([rates[measured]], [rates[bare]])
 
 
 def _summed(name: str, rounds: dict[str, list[Round]]) -> Found:
-    def series(of: str, figure: str) -> list[float]:
-        return [value for found in rounds[of] for value in found[figure]]
+    def series(figure: str) -> list[float]:
+        return [value for found in rounds[name] for value in found[figure]]
+
+    def crossed(share: str) -> list[float]:
+        shares = [found[share] for found in rounds[name]]
+        return [
+            math.sqrt(here * there)
+            for first, second in zip(shares[::2], shares[1::2], strict=True)
+            for here, there in zip(first, second, strict=True)
+        ]
+
+    def multiples(figure: str) -> list[float]:
+        both = zip(rounds[name], rounds[PROTOTYPE], strict=True)
+        return [
+            here / there
+            for ours, prototype in both
+            for here, there in zip(ours[figure], prototype[figure], strict=False)
+        ]
 
     shares = (*_UDP_PHASES, "tcp")
     rates = (*(f"{phase}_kpps" for phase in _UDP_PHASES), "tcp_gbps")
     return Found(
         figures={
-            figure: spread(series(name, figure))
-            for figure in rounds[name][0]
-            if figure not in shares
+            figure: spread(series(figure)) for figure in rounds[name][0] if figure not in shares
         },
-        kept={share: spread(series(name, share)) for share in shares},
-        against_prototype={
-            rate: spread(ratios(series(name, rate), series(PROTOTYPE, rate))) for rate in rates
-        },
+        kept={share: spread(crossed(share)) for share in shares},
+        against_prototype={rate: spread(multiples(rate)) for rate in rates},
     )
