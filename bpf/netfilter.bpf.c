@@ -72,30 +72,57 @@ static __always_inline int ns_is_mine(const struct ns_view *view, const struct n
 
 enum { NS_NF_ACCEPT = 1 };
 
-/*
- * Kinds of devices whose packets this host carries inside others, or carried; as `ip link` names
- * them, cut to seven letters. devices.py has the same for the hooks on devices.
- */
-static const char ns_tunnels[][8] = {
-	"vxlan", "geneve", "gre", "gretap", "ip6gre", "ip6gret", "erspan",  "ip6ersp", "ipip",
-	"sit",	 "ip6tnl", "vti", "vti6",   "xfrm",   "gtp",	 "bareudp", "wiregua",
-};
+/* Any struct of the kernel with a plain eight bytes first: what a name is read through. */
+struct timespec64 {
+	__u64 tv_sec;
+} __attribute__((preserve_access_index));
 
-/* Tell whether a device is the inner side of a tunnel. */
+/* Whether a name of which @word holds the first eight bytes is @kind, or begins with its first
+ * seven. */
+#define NS_IS_KIND(word, kind)                                                                     \
+	({                                                                                         \
+		const char wanted[] = kind "\0\0\0\0\0\0\0\0";                                     \
+		const char bits[] = "\377\377\377\377\377\377\377\377\0\0\0\0\0\0\0";              \
+		const unsigned int letters = sizeof(kind) < 8 ? sizeof(kind) : 7;                  \
+		__u64 pattern, mask;                                                               \
+                                                                                                   \
+		__builtin_memcpy(&pattern, wanted, sizeof(pattern));                               \
+		__builtin_memcpy(&mask, bits + 8 - letters, sizeof(mask));                         \
+		!((word ^ pattern) & mask);                                                        \
+	})
+
+/*
+ * Tell whether a device is the inner side of a tunnel: of a kind, as `ip link` names them, whose
+ * packets this host carries inside others. devices.py has the same for the hooks on devices.
+ *
+ * Asked for each packet, so the name is read in place: a helper that copies it takes 60 ns.
+ */
 static __always_inline int ns_is_tunnel(const struct net_device *device)
 {
 	const struct rtnl_link_ops *driver = device ? device->rtnl_link_ops : (void *)0;
-	__u64 kind = 0, tunnel;
+	const struct timespec64 *name;
+	__u64 word;
 
-	if (!driver || bpf_probe_read_kernel_str(&kind, sizeof(kind), driver->kind) < 0)
+	if (!driver)
 		return 0;
-#pragma unroll
-	for (unsigned int i = 0; i < sizeof(ns_tunnels) / sizeof(ns_tunnels[0]); i++) {
-		__builtin_memcpy(&tunnel, ns_tunnels[i], sizeof(tunnel));
-		if (kind == tunnel)
-			return 1;
+	name = bpf_rdonly_cast(driver->kind, bpf_core_type_id_kernel(struct timespec64));
+	word = name->tv_sec;
+	switch (*(const char *)&word) {
+	case 'v':
+		return NS_IS_KIND(word, "vxlan") || NS_IS_KIND(word, "vti") ||
+		       NS_IS_KIND(word, "vti6");
+	case 'g':
+		return NS_IS_KIND(word, "gre") || NS_IS_KIND(word, "gretap") ||
+		       NS_IS_KIND(word, "geneve") || NS_IS_KIND(word, "gtp");
+	case 'i':
+		return NS_IS_KIND(word, "ipip") || NS_IS_KIND(word, "ip6tnl") ||
+		       NS_IS_KIND(word, "ip6gre") || NS_IS_KIND(word, "ip6gretap") ||
+		       NS_IS_KIND(word, "ip6erspan");
+	default:
+		return NS_IS_KIND(word, "wireguard") || NS_IS_KIND(word, "sit") ||
+		       NS_IS_KIND(word, "erspan") || NS_IS_KIND(word, "xfrm") ||
+		       NS_IS_KIND(word, "bareudp");
 	}
-	return 0;
 }
 
 static __always_inline int ns_observe_skb(struct bpf_nf_ctx *ctx, ns_u32 direction)

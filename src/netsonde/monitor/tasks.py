@@ -79,6 +79,8 @@ class Tasks:
     def absorb(self, tick: Tick) -> None:
         """Add a closed tick to every task."""
         self._recent.append(tick)
+        while self._recent[0].id <= tick.id - REAL_TIME_TICKS:
+            self._recent.popleft()  # in a flood each holds megabytes
         self._add(tick)
 
     def kept(self, load_id: int, epoch: int, tick: int) -> Kept:
