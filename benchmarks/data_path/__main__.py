@@ -78,7 +78,7 @@ def main() -> int:
     (RESULTS / f"{results['date']}.json").write_text(json.dumps(results, indent=1) + "\n")
     PAGE.write_text(page)
     for verdict in bars.verdicts(results):
-        print(f"{verdict.met:8}{verdict.what}: {verdict.figure}")
+        print(f"{verdict.met:24}{verdict.what}: {verdict.figure}")
     return 0
 
 

@@ -24,8 +24,8 @@ class Verdict:
     bar: str
     figure: str
     met: str
-    """`yes`, `no`, or `unclear`: the interval that holds the median with 95 % confidence lies on
-    both sides of the bar, so the machine was too noisy to tell."""
+    """`yes` or `no`: whether the median reaches the bar; `, within the noise` when the interval that
+    holds it with 95 % confidence lies on both sides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,9 @@ class Bar:
     def judge(self, results: Results) -> Verdict:
         """Hold a run to the bar."""
         found = self.figure(results[self.section])
-        reached = {self._reached(found[part]) for part in ("sure_low", "sure_high")}
-        met = "unclear" if len(reached) > 1 else "yes" if reached.pop() else "no"
+        met = "yes" if self._reached(found["median"]) else "no"
+        if self._reached(found["sure_low"]) != self._reached(found["sure_high"]):
+            met += ", within the noise"
         sign = "≥" if self.at_least else "≤"
         figure = _number(found["median"])
         if found["sure_low"] != found["sure_high"]:
