@@ -24,8 +24,8 @@ class Verdict:
     bar: str
     figure: str
     met: str
-    """`yes` or `no`: whether the median reaches the bar; `, within the noise` when the interval that
-    holds it with 95 % confidence lies on both sides."""
+    """`yes` or `no`: whether the median reaches the bar; `, within the noise` when the interval
+    that holds it with 95 % confidence lies on both sides."""
 
 
 @dataclass(frozen=True, slots=True)
