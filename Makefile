@@ -134,6 +134,8 @@ $(VENV)/installed: $(BIN)/meson $(SOURCES)
 
 $(VENV)/bench: $(VENV)/installed
 	$(call install-debian,$(BENCH_PACKAGES))
+	@# It comes as source and builds with tools that are not ours, so apart from --no-build-isolation.
+	$(BIN)/pip install -q --disable-pip-version-check 'netfilterqueue>=1.1'
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pip install -q --disable-pip-version-check \
 		--no-build-isolation --config-settings=build-dir=build/wheel '.[bench]'
 	@touch $@

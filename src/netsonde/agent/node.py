@@ -21,6 +21,7 @@ from netsonde.agent.state import State, StateFile
 from netsonde.model.coverage import Coverage
 from netsonde.model.errors import BadField, Busy, NetsondeError, NotFound, Unavailable
 from netsonde.model.task import Question, Scope, Task
+from netsonde.model.window import TOTAL
 from netsonde.overlay.gather import Ask, Gather, Gathered, Lost, Replied, next_budget_ms
 from netsonde.overlay.tasks import Book, check_question
 from netsonde.overlay.tree import Tree
@@ -216,7 +217,7 @@ class Node:
         partial = {}
         if answer.missed_ticks:
             partial[own] = f"{answer.missed_ticks / 10:.1f} s are missing: no monitor counted then"
-        elif question.window == "total" and late_ticks > LATE_TICKS:
+        elif question.window == TOTAL and late_ticks > LATE_TICKS:
             partial[own] = f"counting since {late_ticks / 10:.1f} s after it was configured"
         coverage = Coverage(members=(own,), partial=partial)
         return Replied(member=own, coverage=coverage, summary=answer.summary)

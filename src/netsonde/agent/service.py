@@ -17,12 +17,12 @@ from netsonde.agent.peers import Reply, Request
 from netsonde.model.coverage import Coverage
 from netsonde.model.errors import BadField, NotFound, Unavailable
 from netsonde.model.task import Counter, Filter, Question, Scope, Task
+from netsonde.model.window import TICK_NS
 from netsonde.overlay.tasks import Book, Series
 from netsonde.sketch.summary import Summary
 from netsonde.wire import peer
 from netsonde.wire.monitor import Status
 
-TICK_NS = 100_000_000
 _SHOWN_REASONS = 3
 
 

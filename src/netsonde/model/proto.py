@@ -27,3 +27,8 @@ def number(field: str, value: str) -> int:
     if value.isascii() and value.isdigit() and int(value) <= 255:
         return int(value)
     raise BadField(field, value, f"a number from 0 to 255 or one of {', '.join(NUMBERS)}")
+
+
+def name(number_: int) -> str:
+    """Write a protocol as people do: its name, or its number where it has none here."""
+    return next((name for name, known in NUMBERS.items() if known == number_), str(number_))

@@ -7,6 +7,9 @@ from typing import Literal
 
 import msgspec
 
+from netsonde.model.flow import FlowClass
+from netsonde.model.window import TOTAL, Window
+
 MAX_TASKS = 256
 """Tasks a host holds at once, its own and its parent's together."""
 MAX_COUNTERS = 16
@@ -37,12 +40,19 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     """Which flow records a task takes; a field left out matches everything."""
 
     interface: Interface = Interface.INPUT
+    family: Literal[4, 6] | None = None
+    """Version of IP."""
     proto: int | None = None
     """IP protocol number."""
     src: str | None = None
     """Canonical prefix of the source, such as `10.0.0.0/24`."""
     dst: str | None = None
     """Canonical prefix of the destination."""
+    sport: str | None = None
+    """Canonical source ports, such as `80,443,8000-8010`; packets without ports do not pass."""
+    dport: str | None = None
+    """Canonical destination ports."""
+    flow: FlowClass = FlowClass.ANY
 
 
 class Counter(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,14 +89,24 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked of one task; every host gets the same question."""
+    """What every host of a scope is asked, about a task it runs or about a filter."""
 
-    series: Literal["sketch", "counter"]
-    task_id: int
+    series: Literal["sketch", "counter"] | None = None
+    """With `task_id`: the task; None asks by `filter` about what the flight recorder holds."""
+    task_id: int = 0
+    filter: Filter = Filter()
+    """Of a question without a task."""
+    increment: Increment = Increment.PACKETS
+    """Of a question without a task; else the counter's."""
     key_type: str | None = None
-    """Counter that is asked; None asks for the task's totals."""
-    window: Literal["total", "real_time"] = "total"
-    """`total`: since configured. `real_time`: the last second of closed ticks."""
+    """Key type that is asked for, a counter's where there is a task; None asks for totals."""
+    of: str | None = None
+    """Key type of what is counted once for each key: asks for spreads (distinct `of` of each key)
+    instead of packets or bytes. Never with a task's `total` window."""
+    window: Window = TOTAL
+    """`total` needs a task."""
+    step_ticks: int = 0
+    """Asks for a series with a point each 1, 10 or 100 ticks: of `key`, or of the totals."""
     key: bytes | None = None
     """Masked 40-byte key when one key is asked for; None asks for the largest keys."""
     limit: int = 4096

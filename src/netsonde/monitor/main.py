@@ -28,6 +28,7 @@ from netsonde.kernel.path import Encapsulated
 from netsonde.kernel.pins import Pins
 from netsonde.kernel.sizing import lg_buckets, possible_cpus
 from netsonde.model.errors import BadField, NetsondeError, UnsupportedByKernel
+from netsonde.model.window import TICK_NS
 from netsonde.monitor import privilege
 from netsonde.monitor.keep import PAUSE_S, KeptFile, directory_beside
 from netsonde.monitor.pace import Pace
@@ -36,7 +37,7 @@ from netsonde.monitor.takeover import close_gap
 from netsonde.monitor.tasks import Tasks
 from netsonde.monitor.ticker import Ticker
 from netsonde.sketch.absent import placement
-from netsonde.sketch.tick import TICK_NS, Reader
+from netsonde.sketch.tick import Reader
 from netsonde.wire import log, settings
 
 _HASH_WORDS = 8

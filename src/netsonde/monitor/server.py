@@ -16,9 +16,9 @@ from pathlib import Path
 import structlog
 
 from netsonde.model.errors import Busy, NetsondeError, ProtocolError
+from netsonde.model.window import TICK_NS, TOTAL
 from netsonde.monitor.tasks import Tasks
 from netsonde.monitor.ticker import Ticker
-from netsonde.sketch.tick import TICK_NS
 from netsonde.wire import monitor as wire
 from netsonde.wire.frame import HEADER, SCHEMA
 
@@ -123,7 +123,7 @@ class Server:
                 self._tasks.apply(tasks, await self._ticker.flush())
                 return wire.Applied(tasks=len(tasks))
             case wire.Ask(question=question):
-                if question.window == "total":
+                if question.window == TOTAL:
                     await self._ticker.flush()
                 summary, span = self._tasks.answer(question)
                 return wire.Answer(

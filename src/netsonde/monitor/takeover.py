@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from netsonde.kernel.notebook import Note
 from netsonde.kernel.path import CountingPath
 from netsonde.kernel.tables import next_epoch
+from netsonde.model.window import TICK_NS
 from netsonde.sketch import _abi
-from netsonde.sketch.tick import TICK_NS, Reader, Tick
+from netsonde.sketch.tick import Reader, Tick
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

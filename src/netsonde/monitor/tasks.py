@@ -16,14 +16,13 @@ import structlog
 
 from netsonde.model.errors import NotFound, TooLarge
 from netsonde.model.task import MAX_TASKS, Counter, Question, Task
+from netsonde.model.window import REAL_TIME, REAL_TIME_TICKS
 from netsonde.monitor.keep import MAX_KEPT_BYTES, Kept, KeptSpan, KeptTask
 from netsonde.monitor.takeover import Gap
 from netsonde.sketch.summary import Summary
 from netsonde.sketch.tick import Tick
 from netsonde.sketch.window import Window
 
-REAL_TIME_TICKS = 10
-"""Length of the `real_time` window: one second of closed ticks."""
 MAX_COUNTERS_TOTAL = 128
 """Counters of all tasks together; each may hold some 4 MB."""
 _MAX_RECENT = 64
@@ -132,7 +131,8 @@ class Tasks:
 
         Raises NotFound for an unknown task or counter.
         """
-        running = self._running.get((question.series, question.task_id))
+        series = question.series or "sketch"
+        running = self._running.get((series, question.task_id))
         if running is None:
             raise NotFound(f"no {question.series} {question.task_id} on this host")
         counter = None
@@ -142,7 +142,7 @@ class Tasks:
                 raise NotFound(
                     f"{question.series} {question.task_id} has no counter {question.key_type}"
                 )
-        if question.window == "real_time":
+        if question.window == REAL_TIME:
             return self._real_time(running.task, question, counter)
         return running.window.summary(question, counter), running.spans[question.key_type]
 

@@ -18,8 +18,9 @@ import structlog
 
 from netsonde.kernel.notebook import Note, Notebook
 from netsonde.model.errors import NetsondeError
+from netsonde.model.window import TICK_NS
 from netsonde.monitor.pace import Pace
-from netsonde.sketch.tick import TICK_NS, Reader, Tick
+from netsonde.sketch.tick import Reader, Tick
 
 REFRESH_NS = 1_000_000_000
 _log = structlog.get_logger()

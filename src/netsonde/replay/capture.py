@@ -15,10 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from netsonde.model.errors import BadField
+from netsonde.model.window import TICK_NS
 from netsonde.sketch import _abi
 from netsonde.sketch._core import CaptureWalk, FlowTable
 from netsonde.sketch.absent import placement
-from netsonde.sketch.tick import TICK_NS, Tick
+from netsonde.sketch.tick import Tick
 
 _READ_BYTES = 256 << 10
 """Read at a time: what was just read is counted while the CPU's cache still holds it."""

@@ -17,9 +17,6 @@ from numpy.typing import NDArray
 from netsonde.sketch import _abi, _core
 from netsonde.sketch.absent import Absent, placement
 
-TICK_NS = 100_000_000
-"""Length of a tick; tick id = unix time / TICK_NS."""
-
 DROP_CAUSES = {
     "not_ip": _abi.DROP_NOT_IP,
     "truncated": _abi.DROP_TRUNCATED,

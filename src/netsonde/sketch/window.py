@@ -97,7 +97,7 @@ class Window:
         """Begin to count another key type, from the next tick on."""
         kind = KeyType.parse(counter.key_type)
         self._tables[counter.key_type] = _core.KeyTable(
-            kind.mask(), self._capacity, kind.needs_ports
+            kind.masks()[:KEY_BYTES], self._capacity, kind.needs_ports
         )
         # Ranks tell neither which flows pass a filter nor which five-tuples went both ways.
         if kind.is_flow and self._takes_all and len(self._sides) == 1:
@@ -153,7 +153,7 @@ class Window:
         if question.key is not None:
             chosen = keys == np.void(question.key)
         return Summary(
-            fingerprint=f"{self._task.filter}|{question.key_type}|{increment}|{question.window}",
+            fingerprint=f"{self._task.filter}|{question.key_type}|{increment}|{question.window.text}",
             total_packets=packets,
             total_bytes=ip_bytes,
             keys=keys[chosen],

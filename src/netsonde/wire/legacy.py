@@ -16,6 +16,7 @@ from netsonde.model import address, proto
 from netsonde.model.errors import BadField
 from netsonde.model.key import KeyType
 from netsonde.model.task import MAX_ID, Counter, Filter, Increment, Interface, Scope
+from netsonde.model.window import REAL_TIME, TOTAL, Window
 
 ProbeKind = Literal["bw", "jitter", "delay", "loss"]
 
@@ -34,10 +35,7 @@ _INCREMENTS = {
     "byte": Increment.BYTES,
     "bytes": Increment.BYTES,
 }
-_KEY_NUMBERS: dict[str, Literal["total", "real_time"]] = {
-    "key_num": "total",
-    "real_time_key_num": "real_time",
-}
+_KEY_NUMBERS = {"key_num": TOTAL, "real_time_key_num": REAL_TIME}
 
 
 class ConfigSketch(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +68,7 @@ class QuerySketch(msgspec.Struct, frozen=True, kw_only=True):
     key_type: str
     key: bytes | None
     """Masked 40-byte key."""
-    window: Literal["total", "real_time"]
+    window: Window
     scope: Scope | None
 
 
@@ -235,7 +233,7 @@ def _query_sketch(fields: Fields) -> QuerySketch:
         sketch_id=_sketch_id(fields),
         key_type=key_type.name,
         key=None if window else key_type.parse_key(value),
-        window=window or "total",
+        window=window or TOTAL,
         scope=_scope(fields),
     )
 

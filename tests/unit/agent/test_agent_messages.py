@@ -8,6 +8,7 @@ from fleet import Fleet, with_fleet
 
 from netsonde.agent.http import server
 from netsonde.agent.http.app import GREETING
+from netsonde.model.window import REAL_TIME
 
 TABLE = {"127.0.0.9": 2, "127.0.0.8": 6}
 
@@ -46,7 +47,7 @@ async def test_every_passive_message(fleet: Fleet) -> None:
     assert int(await root.ask("query sketch", **counter, counter_key="10.9.9.9")) == 0
     assert int(await root.ask("query sketch", **counter, counter_key="key_num")) == 2
     assert int(await root.ask("query sketch", **counter, counter_key="real_time_key_num")) == 2
-    assert root.monitor.asked[-1].window == "real_time"
+    assert root.monitor.asked[-1].window == REAL_TIME
     real_time = ast.literal_eval(await root.ask("query real time counter", **counter))
     assert list(real_time.items()) == [("127.0.0.8", 18), ("127.0.0.9", 6)]
     pair = {"sketch_id": 0, "counter_key_type": "src_dst", "counter_key": "127.0.0.9,127.0.0.8"}

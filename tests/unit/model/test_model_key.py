@@ -29,8 +29,9 @@ def test_a_key_s_text_comes_back_and_stays_within_its_mask(
     text = ",".join(data.draw(VALUES[name]) for name in fields)
     key = kind.parse_key(text)
     assert kind.format(key) == text
-    assert len(key) == len(kind.mask()) == KEY_BYTES
-    assert bytes(a & b for a, b in zip(key, kind.mask(), strict=True)) == key
+    assert len(key) == KEY_BYTES
+    for mask in (kind.masks()[:KEY_BYTES], kind.masks()[KEY_BYTES:]):  # whole addresses
+        assert bytes(a & b for a, b in zip(key, mask, strict=True)) == key
 
 
 @pytest.mark.parametrize("name", ["", "_", "src_", "src_src", "srcdst", "SRC", "src-dst", "flags"])
@@ -67,3 +68,41 @@ def test_ports_are_needed_by_tables_of_ports_alone() -> None:
 
 def _needs(name: str) -> bool:
     return KeyType.parse(name).needs_ports
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("src/24", "10.1.2.0/24"),
+        ("src/24", "2001:db8:0:1::/64"),
+        ("dst/0/0_dport", "0.0.0.0/0,443"),
+        ("src/8/48_dst", "10.0.0.0/8,10.0.0.5"),
+    ],
+)
+def test_prefixes_read_as_they_are_written(name: str, text: str) -> None:
+    kind = KeyType.parse(name)
+    assert kind.format(kind.parse_key(text)) == text
+
+
+def test_prefixes_mask_each_family_by_its_own_length() -> None:
+    kind = KeyType.parse("src/24/48")
+    v4, v6 = kind.masks()[:40], kind.masks()[40:]
+    assert v4[:16] == bytes([255] * 15 + [0])
+    assert v6[:16] == bytes([255] * 6 + [0] * 10)
+    assert not any(v4[16:] + v6[16:])
+
+
+def test_a_key_type_has_one_name() -> None:
+    assert KeyType.parse("src/32/128") == KeyType.parse("src")
+    assert KeyType.parse("src/24/64").name == "src/24"
+
+
+@pytest.mark.parametrize("name", ["src/33", "src/24/129", "dport/8", "src/", "src/24_src"])
+def test_prefixes_that_cannot_be_are_refused(name: str) -> None:
+    with pytest.raises(BadField, match="counter_key_type"):
+        KeyType.parse(name)
+
+
+def test_a_prefix_of_another_length_is_no_key() -> None:
+    with pytest.raises(BadField, match="counter_key"):
+        KeyType.parse("src/24").parse_key("10.1.0.0/16")

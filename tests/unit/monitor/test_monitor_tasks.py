@@ -6,6 +6,7 @@ import pytest
 
 from netsonde.model.errors import NotFound, TooLarge
 from netsonde.model.task import Counter, Filter, Question, Task
+from netsonde.model.window import REAL_TIME
 from netsonde.monitor.tasks import MAX_COUNTERS_TOTAL, Span, Tasks
 from netsonde.sketch import _abi
 from netsonde.sketch.tick import Side, Tick
@@ -78,7 +79,7 @@ def test_real_time_is_the_last_second() -> None:
     for number in range(30):
         tasks.absorb(tick(NOW + number, 1))
     assert packets(tasks) == 30
-    assert packets(tasks, window="real_time") == 10
+    assert packets(tasks, window=REAL_TIME) == 10
 
 
 def test_limits_change_nothing() -> None:
@@ -110,7 +111,7 @@ def test_what_was_configured_before_the_monitor_came_is_known_to_miss_something(
 def test_real_time_is_not_whole_in_the_first_second() -> None:
     tasks = Tasks(began_tick=NOW)
     tasks.apply([task()], NOW)
-    question = Question(series="sketch", task_id=0, window="real_time")
+    question = Question(series="sketch", task_id=0, window=REAL_TIME)
     assert tasks.answer(question)[1].missed_ticks == 10
     missed = []
     for number in range(12):

@@ -29,9 +29,9 @@ from captures import (
 from packets import packet
 
 from netsonde.model.errors import BadField
+from netsonde.model.window import TICK_NS
 from netsonde.replay import capture as capture_room
 from netsonde.replay.capture import Capture
-from netsonde.sketch.tick import TICK_NS
 
 
 class Count:

@@ -11,11 +11,12 @@ from captures import RAW, enhanced, interface, section
 from packets import traffic
 
 from netsonde.model.task import Counter, Filter, Increment, Question, Task
+from netsonde.model.window import TICK_NS
 from netsonde.replay import capture as capture_room
 from netsonde.replay.capture import Capture
 from netsonde.sketch import _abi
 from netsonde.sketch._core import FlowTable
-from netsonde.sketch.tick import TICK_NS, Reader, Tick
+from netsonde.sketch.tick import Reader, Tick
 from netsonde.sketch.window import Window
 
 SECRET = bytes(range(64))

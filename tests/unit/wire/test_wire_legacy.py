@@ -5,6 +5,7 @@ import pytest
 from netsonde.model.errors import BadField
 from netsonde.model.key import KeyType
 from netsonde.model.task import Counter, Filter, Increment, Interface
+from netsonde.model.window import REAL_TIME, TOTAL
 from netsonde.wire import legacy
 
 
@@ -51,9 +52,7 @@ def test_a_counter_s_defaults() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("key", "window"), [("key_num", "total"), ("real_time_key_num", "real_time")]
-)
+@pytest.mark.parametrize(("key", "window"), [("key_num", TOTAL), ("real_time_key_num", REAL_TIME)])
 def test_the_number_of_keys_is_asked_in_the_place_of_a_key(key: str, window: str) -> None:
     request = legacy.parse(
         {"type": "query sketch", "sketch_id": 0, "counter_key_type": "src", "counter_key": key}

@@ -9,6 +9,7 @@ from netsonde.agent.http.replies import Reply
 from netsonde.agent.paths import Kind
 from netsonde.agent.service import Service
 from netsonde.model.task import Question
+from netsonde.model.window import REAL_TIME, TOTAL
 from netsonde.wire import legacy
 from netsonde.wire.legacy import ProbeKind
 
@@ -82,6 +83,6 @@ def _question(
         series="sketch",
         task_id=asked.sketch_id,
         key_type=asked.key_type,
-        window="real_time" if real_time else one.window if one else "total",
+        window=REAL_TIME if real_time else one.window if one else TOTAL,
         key=one.key if one else None,
     )

@@ -1,0 +1,140 @@
+"""Questions as people and programs ask them; every face of netsonde (HTTP, client, command, replay)
+takes these structs, in JSON told apart by `ask`.
+
+A question is about a task (`task`: its id) or, after the fact, about a filter. Everything in it is
+text or a number as a person writes it; `netsonde.model.asking` checks it and names what is wrong.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from netsonde.model.task import Scope
+
+PortText = str | int | list[int | str]
+
+K = Annotated[int, Meta(ge=1, le=1000, description="how many keys")]
+Share = Annotated[float, Meta(ge=0, le=1, description="share of the total, 0 to 1")]
+IncrementName = Literal["packets", "bytes"]
+StepName = Literal["100ms", "1s", "10s"]
+
+
+class FilterText(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which packets count; a field left out matches everything."""
+
+    interface: Annotated[
+        Literal["INPUT", "OUTPUT", "both"],
+        Meta(description="INPUT: packets for the host, OUTPUT: from it, as in netfilter"),
+    ] = "INPUT"
+    family: Annotated[Literal[4, 6] | None, Meta(description="IP version")] = None
+    proto: Annotated[str | int | None, Meta(description="protocol name or number: tcp, 17")] = None
+    src: Annotated[str | None, Meta(description="source address or prefix")] = None
+    dst: Annotated[str | None, Meta(description="destination address or prefix")] = None
+    sport: Annotated[
+        PortText | None, Meta(description="source ports: 80, '80,443,8000-8010', [80, 443]")
+    ] = None
+    dport: Annotated[PortText | None, Meta(description="destination ports, written the same")] = (
+        None
+    )
+    flow: Annotated[
+        Literal["any", "attempt", "half_open", "unasked"],
+        Meta(description="flows that look like attempts to open, half-open ones, or replies"),
+    ] = "any"
+
+
+class _About(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", forbid_unknown_fields=True
+):
+    """What every question says."""
+
+    task: Annotated[
+        int | None, Meta(description="id of a task; without it `filter` is asked about")
+    ] = None
+    filter: FilterText | None = None
+    window: Annotated[
+        str | None,
+        Meta(
+            description="real_time, total (of a task), 'last 30s' or a range "
+            "2026-11-24T12:04:00Z/2026-11-24T12:05:00Z; default: total of a task, else last 10s"
+        ),
+    ] = None
+    scope: Annotated[
+        Scope | None,
+        Meta(description="host or subtree; default: everyone below an agent without a parent"),
+    ] = None
+
+
+class Count(_About, frozen=True, kw_only=True, tag="count"):
+    """How much: of everything that passes, or of one key."""
+
+    by: Annotated[str | None, Meta(description="key type of `key`: src, src_dst, src/24 ...")] = (
+        None
+    )
+    key: Annotated[str | None, Meta(description="the key, parts joined by commas")] = None
+    increment: IncrementName = "packets"
+
+
+class Top(_About, frozen=True, kw_only=True, tag="top"):
+    """Who has most: the k largest keys, or those over a share of the total."""
+
+    by: str
+    increment: IncrementName = "packets"
+    k: K = 10
+    share: Share | None = None
+
+
+class Keys(_About, frozen=True, kw_only=True, tag="keys"):
+    """All keys in the order of their text, page by page."""
+
+    by: str
+    increment: IncrementName = "packets"
+    limit: K = 100
+    after: Annotated[str | None, Meta(description="last key of the page before")] = None
+
+
+class Distinct(_About, frozen=True, kw_only=True, tag="distinct"):
+    """How many different keys."""
+
+    by: str
+
+
+class Distribution(_About, frozen=True, kw_only=True, tag="distribution"):
+    """How unequal keys are: histogram and quantiles of their totals, and entropy."""
+
+    by: str
+    increment: IncrementName = "packets"
+    quantiles: tuple[Share, ...] = (0.5, 0.9, 0.99)
+
+
+class Spreaders(_About, frozen=True, kw_only=True, tag="spreaders"):
+    """Who contacts, or is contacted by, most different others: distinct `of` for each `by`."""
+
+    by: str = "src"
+    of: str = "dst"
+    k: K = 10
+
+
+class Change(_About, frozen=True, kw_only=True, tag="change"):
+    """What differs from another window, largest difference first."""
+
+    by: str
+    increment: IncrementName = "packets"
+    k: K = 10
+    against: Annotated[
+        str, Meta(description="the other window; `before`: as long, and just before")
+    ] = "before"
+
+
+class Series(_About, frozen=True, kw_only=True, tag="series"):
+    """A rate over time, of everything that passes or of one key: a count for each step."""
+
+    by: str | None = None
+    key: str | None = None
+    increment: IncrementName = "packets"
+    step: StepName = "1s"
+
+
+Asked = Count | Top | Keys | Distinct | Distribution | Spreaders | Change | Series

@@ -1,0 +1,101 @@
+"""From what people wrote (`asked`) to what is applied: every field checked, or refused by name."""
+
+from __future__ import annotations
+
+from netsonde.model import address, port, proto
+from netsonde.model.asked import Asked, FilterText
+from netsonde.model.errors import BadField
+from netsonde.model.flow import FlowClass
+from netsonde.model.key import KeyType
+from netsonde.model.task import Filter, Interface
+from netsonde.model.window import TOTAL, Window
+
+DEFAULT_WINDOW = Window.last(100)
+"""Of a question without a task: ten seconds."""
+
+
+def checked_filter(text: FilterText) -> Filter:
+    """Check a filter; raises BadField naming the field, also when it can match nothing."""
+    wanted = Filter(
+        interface=Interface(text.interface),
+        family=text.family,
+        proto=None if text.proto is None else proto.number("proto", str(text.proto)),
+        src=None if text.src is None else address.prefix("src", text.src),
+        dst=None if text.dst is None else address.prefix("dst", text.dst),
+        sport=_ports("sport", text.sport),
+        dport=_ports("dport", text.dport),
+        flow=FlowClass(text.flow),
+    )
+    _possible(wanted)
+    return wanted
+
+
+def written_filter(wanted: Filter) -> FilterText:
+    """Write a filter as people do."""
+    return FilterText(
+        interface=wanted.interface.value,
+        family=wanted.family,
+        proto=None if wanted.proto is None else proto.name(wanted.proto),
+        src=wanted.src,
+        dst=wanted.dst,
+        sport=wanted.sport,
+        dport=wanted.dport,
+        flow=wanted.flow.value,
+    )
+
+
+def chosen_window(asked: Asked) -> Window:
+    """Read the window of a question, or give its default; raises BadField."""
+    if asked.window is None:
+        return DEFAULT_WINDOW if asked.task is None else TOTAL
+    window = Window.parse(asked.window)
+    if window == TOTAL and asked.task is None:
+        raise BadField(
+            "window",
+            asked.window,
+            "total of a task only; a filter is asked about a window such as 'last 30s'",
+        )
+    return window
+
+
+def key_types(by: str, of: str | None = None) -> tuple[KeyType, KeyType | None]:
+    """Read the key types of a question; raises BadField when one is no key type or they overlap."""
+    kind = KeyType.parse(by, "by")
+    if of is None:
+        return kind, None
+    counted = KeyType.parse(of, "of")
+    if set(counted.fields) & set(kind.fields):
+        raise BadField("of", of, f"fields that are not in by={by}")
+    return kind, counted
+
+
+def _ports(field: str, value: object) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, list):
+        value = ",".join(str(part) for part in value)
+    return port.ports(field, str(value))
+
+
+_WITH_PORTS = {proto.NUMBERS[name] for name in ("tcp", "udp", "dccp", "sctp", "udplite")}
+
+
+def _possible(wanted: Filter) -> None:
+    """Refuse a filter that no packet can pass: a typo, not a question."""
+    families = {
+        name: 6 if ":" in value else 4
+        for name, value in (("src", wanted.src), ("dst", wanted.dst))
+        if value is not None
+    }
+    for name, family in families.items():
+        if wanted.family not in (None, family):
+            value = getattr(wanted, name)
+            raise BadField(name, value, f"an IPv{wanted.family} address, as family says")
+    if len(set(families.values())) > 1:
+        raise BadField("dst", wanted.dst, "an address of the same family as src")
+    if wanted.proto is not None and wanted.proto not in _WITH_PORTS:
+        for name in ("sport", "dport"):
+            if getattr(wanted, name) is not None:
+                raise BadField(name, getattr(wanted, name), "no ports: the protocol has none")
+    if wanted.flow is FlowClass.HALF_OPEN and wanted.proto not in (None, 6):
+        raise BadField("flow", wanted.flow.value, "half_open of tcp only")

@@ -1,0 +1,90 @@
+"""Evidence: what hosts know about how they counted; adds up to the certificate of an answer."""
+
+from __future__ import annotations
+
+import msgspec
+
+MAX_NAMED = 64
+"""Hosts named in one list of a certificate; the rest is counted."""
+
+
+class ClockStep(msgspec.Struct, frozen=True, kw_only=True):
+    """The host's wall clock was set while it counted."""
+
+    tick: int
+    """Wall tick it was set to."""
+    step_ms: int
+    """How far, forward or (negative) back."""
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """How the records of a window came about, at one host or at several added up."""
+
+    software: dict[str, int]
+    """Version -> hosts."""
+    hooks: dict[str, tuple[str, ...]]
+    """Where packets were counted -> the hosts, at most MAX_NAMED of each."""
+    first_tick: int
+    """First tick that is really in the answer: the steps of a recorder's past may be coarser."""
+    last_tick: int
+    packets: int = 0
+    """Packets seen in the window by all hooks, whatever the filter."""
+    ip_bytes: int = 0
+    drops: dict[str, int] = {}
+    """Packets seen and put into no flow, by cause."""
+    spilled_packets: int = 0
+    """Of `packets`, in no record: their flows gave way to others."""
+    contended_packets: int = 0
+    thinned_packets: int = 0
+    """Of `packets`, in no record: left out for the sake of CPU or memory."""
+    flow_absent_upper: int = 0
+    """E: a five-tuple with more packets than this in the window is certainly in the answer."""
+    missed_ticks: int = 0
+    """Most ticks of the window that one host does not hold."""
+    clock_steps: tuple[ClockStep, ...] = ()
+    """At most MAX_NAMED of them, latest last."""
+    skew_ms: dict[str, tuple[float, float]] = {}
+    """Host -> its clock against the asker's, and half the round trip it was told in: |error| is at
+    most that. Hosts that could not be compared are not in it."""
+    cpu_ratio: float = 0.0
+    """Most of one CPU that a host's monitor used since it started."""
+    rss_bytes: int = 0
+    """Most memory of a host's monitor."""
+    tick_ms: int = 100
+    """Longest tick of a host now."""
+    told_one_in: int = 1
+    """Flows of one in so many buckets are told where it is most; 1: all are."""
+
+    def merged(self, other: Evidence) -> Evidence:
+        """Add that of other hosts; associative and commutative but for what is cut at MAX_NAMED."""
+        return Evidence(
+            software=_added(self.software, other.software),
+            hooks={
+                name: tuple(sorted({*self.hooks.get(name, ()), *other.hooks.get(name, ())}))[
+                    :MAX_NAMED
+                ]
+                for name in sorted({*self.hooks, *other.hooks})
+            },
+            first_tick=min(self.first_tick, other.first_tick),
+            last_tick=max(self.last_tick, other.last_tick),
+            packets=self.packets + other.packets,
+            ip_bytes=self.ip_bytes + other.ip_bytes,
+            drops=_added(self.drops, other.drops),
+            spilled_packets=self.spilled_packets + other.spilled_packets,
+            contended_packets=self.contended_packets + other.contended_packets,
+            thinned_packets=self.thinned_packets + other.thinned_packets,
+            flow_absent_upper=self.flow_absent_upper + other.flow_absent_upper,
+            missed_ticks=max(self.missed_ticks, other.missed_ticks),
+            clock_steps=tuple(
+                sorted(self.clock_steps + other.clock_steps, key=lambda step: step.tick)
+            )[-MAX_NAMED:],
+            skew_ms=dict(sorted((self.skew_ms | other.skew_ms).items())[:MAX_NAMED]),
+            cpu_ratio=max(self.cpu_ratio, other.cpu_ratio),
+            rss_bytes=max(self.rss_bytes, other.rss_bytes),
+            tick_ms=max(self.tick_ms, other.tick_ms),
+            told_one_in=max(self.told_one_in, other.told_one_in),
+        )
+
+
+def _added(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
+    return {name: one.get(name, 0) + other.get(name, 0) for name in sorted({*one, *other})}

@@ -1,0 +1,151 @@
+"""What `/v1` lists and takes: tasks, detectors, events, webhooks, members."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from netsonde.model.asked import FilterText, IncrementName
+from netsonde.model.certificate import Covered
+from netsonde.model.detector import Event, Name
+from netsonde.model.task import MAX_COUNTERS, Scope
+
+
+class CounterSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Per-key totals that a task keeps."""
+
+    by: Annotated[str, Meta(description="key type: src, src_dst, src/24, dport ...")]
+    increment: IncrementName = "packets"
+    hitter_threshold: Annotated[float, Meta(ge=0, le=1)] = 0.1
+
+
+class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A task as it is wanted."""
+
+    filter: FilterText = FilterText()
+    counters: Annotated[tuple[CounterSpec, ...], Meta(max_length=MAX_COUNTERS)] = ()
+    scope: Scope | None = None
+    """Default: everyone below an agent without a parent, this host otherwise."""
+
+
+class TaskBody(msgspec.Struct, frozen=True, kw_only=True):
+    """A task as it runs."""
+
+    id: int
+    filter: FilterText
+    counters: tuple[CounterSpec, ...]
+    scope: Scope
+    since_tick: int
+    since: str
+    """Wall clock, UTC."""
+    etag: str
+    coverage: Covered
+    """Who has it."""
+
+
+class TaskList(msgspec.Struct, frozen=True, kw_only=True):
+    """All tasks of a host."""
+
+    tasks: tuple[TaskBody, ...]
+
+
+class DetectorSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A detector as it is wanted; the fields of `model.detector.Detector` as people write them."""
+
+    measure: Literal["spread", "count", "change"]
+    by: str
+    of: str | None = None
+    filter: FilterText = FilterText()
+    increment: IncrementName = "packets"
+    threshold: Annotated[int, Meta(ge=1, le=1 << 50)]
+    factor: Annotated[float, Meta(ge=1, le=1e6)] = 1.0
+    window: Annotated[str, Meta(description="100ms to 60s, such as 5s")] = "5s"
+    clear_ratio: Annotated[float, Meta(gt=0, le=1)] = 0.5
+    clear: Annotated[str, Meta(description="cleared after so long below, such as 2s")] = "2s"
+    sentence: Annotated[str, Meta(max_length=200)] = "{key} reached {count}"
+    enabled: bool = True
+
+
+class DetectorBody(msgspec.Struct, frozen=True, kw_only=True):
+    """A detector as it runs."""
+
+    name: Name
+    builtin: bool
+    spec: DetectorSpec
+
+
+class DetectorList(msgspec.Struct, frozen=True, kw_only=True):
+    """All detectors, built-in ones first."""
+
+    detectors: tuple[DetectorBody, ...]
+
+
+class EventPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Some events, oldest first."""
+
+    events: tuple[Event, ...]
+    next: str | None
+    """What to ask `after` for later ones; None when there are none yet."""
+    dropped: int
+    """Events that gave way to later ones before anybody asked, since the agent started."""
+
+
+class Webhook(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where events are sent by POST, one JSON `Event` each."""
+
+    url: Annotated[str, Meta(pattern="^https?://", max_length=2000)]
+    detectors: tuple[Name, ...] | None = None
+    """None: all."""
+
+
+class WebhookBody(msgspec.Struct, frozen=True, kw_only=True):
+    """A webhook and how it fares."""
+
+    name: Name
+    webhook: Webhook
+    delivered: int
+    failed: int
+    """Given up after the last retry."""
+    dropped: int
+    """Left out since too many waited."""
+    waiting: int
+
+
+class WebhookList(msgspec.Struct, frozen=True, kw_only=True):
+    """All webhooks."""
+
+    webhooks: tuple[WebhookBody, ...]
+
+
+class Level(msgspec.Struct, frozen=True, kw_only=True):
+    """Steps of one length that a flight recorder holds."""
+
+    step_ms: int
+    steps: int
+    first_tick: int | None
+    """None while it holds nothing."""
+    bytes: int
+
+
+class Reach(msgspec.Struct, frozen=True, kw_only=True):
+    """How far back a flight recorder can be asked."""
+
+    first_tick: int | None
+    begins: str | None
+    """Wall clock, UTC."""
+    levels: tuple[Level, ...]
+    budget_bytes: int
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why a request was refused (RFC 9457); nothing was changed."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    field: str | None = None
+    value: str | None = None
+    allowed: str | None = None
