@@ -23,7 +23,7 @@ def btf() -> dict[int, dict[str, Any]]:
     """Compile the header and give its BTF types by id."""
     structs = sorted({name for names in ROOMS.values() for name in names})
     source = '#include "abi.h"\n' + "".join(f"struct {name} use_{name};\n" for name in structs)
-    enums = ("constant", "direction", "encapsulated", "drop", "record_kind")
+    enums = ("constant", "direction", "encapsulated", "drop", "record_kind", "flow_class")
     source += "".join(f"enum ns_{name} use_enum_{name};\n" for name in enums)
     with tempfile.TemporaryDirectory() as folder:
         c, o = Path(folder, "abi.c"), Path(folder, "abi.o")

@@ -21,6 +21,7 @@ enum ns_constant {
 	NS_HLL_REGISTERS = 1 << NS_HLL_BITS,
 	NS_KEY_HAS_PORTS = 1,	 /* ns_key.flags: ports were read (a port may itself be 0) */
 	NS_TCP_SYN_ONE = 1 << 8, /* ns_slot.tcp: one SYN without ACK */
+	NS_PORT_RANGES = 16,	 /* of a filter, for each end */
 };
 
 enum ns_direction {
@@ -152,7 +153,7 @@ struct ns_record {
 	ns_u32 kind;
 	ns_u64 credit_bytes;
 	ns_u32 credit_packets;
-	ns_u32 others; /* so many more flows like it are estimated; 0 unless ticks are thinned */
+	ns_u32 others; /* so many more flows like it are estimated */
 };
 _Static_assert(sizeof(struct ns_record) == 80, "no padding");
 
@@ -181,6 +182,21 @@ struct ns_tally {
 };
 _Static_assert(sizeof(struct ns_tally) == 152, "no padding");
 
+/* Classes of flows that a filter may ask for, told by match.h. */
+enum ns_flow_class {
+	NS_FLOW_ANY = 0,
+	NS_FLOW_ATTEMPT = 1,   /* looks like an attempt to open something */
+	NS_FLOW_HALF_OPEN = 2, /* TCP with a SYN and without an ACK */
+	NS_FLOW_UNASKED = 3,   /* looks like a reply */
+};
+
+/* Ports, both ends included. */
+struct ns_port_range {
+	ns_u16 low;
+	ns_u16 high;
+};
+_Static_assert(sizeof(struct ns_port_range) == 4, "no padding");
+
 /* A task's filter: value and mask for each address, as two 64-bit words each. */
 struct ns_match {
 	ns_u64 src[2];
@@ -189,8 +205,14 @@ struct ns_match {
 	ns_u64 dst_mask[2];
 	ns_u32 directions; /* bit 1 << ns_direction */
 	ns_u32 proto;	   /* 256: any */
+	ns_u32 family;	   /* 4 or 6; 0: any */
+	ns_u32 flow_class; /* enum ns_flow_class */
+	ns_u32 sports;	   /* ranges of sport in use; 0: any, and flows without ports */
+	ns_u32 dports;
+	struct ns_port_range sport[NS_PORT_RANGES];
+	struct ns_port_range dport[NS_PORT_RANGES];
 };
-_Static_assert(sizeof(struct ns_match) == 72, "no padding");
+_Static_assert(sizeof(struct ns_match) == 216, "no padding");
 
 /* Counts of one key in a window, user space. Truth is in [packets, packets + over_packets]. */
 struct ns_entry {

@@ -9,8 +9,18 @@
 
 enum { NS_RECORDS_PER_BUCKET = NS_WAYS + 1 };
 
+/* Flows that a label stands for: spill / own packets, rounded up or down by a draw so that it is
+ * right on average. */
+NS_INLINE ns_u32 ns_label_flows(ns_u32 spill_packets, ns_u32 own_packets, ns_u64 fingerprint)
+{
+	ns_u64 draw = (ns_mix64(fingerprint ^ spill_packets) >> 32) * own_packets >> 32;
+	ns_u64 flows = (spill_packets + draw) / own_packets;
+
+	return flows ? (ns_u32)flows : 1;
+}
+
 /* The label stands for all its bucket spilled: each packet's flow was drawn with equal chance, so
- * packets scale by spill / label, and bytes with them (Horvitz-Thompson). */
+ * packets scale by spill / label, and bytes and flows with them (Horvitz-Thompson). */
 NS_INLINE void ns_fold_label(const struct ns_hot *hot, const struct ns_cold *cold,
 			     struct ns_record *record)
 {
@@ -23,7 +33,7 @@ NS_INLINE void ns_fold_label(const struct ns_hot *hot, const struct ns_cold *col
 	record->kind = NS_RECORD_LABEL;
 	record->credit_packets = 0;
 	record->credit_bytes = 0;
-	record->others = 0;
+	record->others = ns_label_flows(hot->spill_packets, packets, cold->label.fingerprint) - 1;
 }
 
 NS_INLINE ns_u64 ns_least(ns_u64 a, ns_u64 b)

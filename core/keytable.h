@@ -12,6 +12,7 @@
 #define NS_KEYTABLE_H
 
 #include "flowtable.h"
+#include "match.h"
 
 struct ns_keytable {
 	struct ns_entry *entries; /* [capacity] */
@@ -139,13 +140,14 @@ static inline struct ns_entry *ns_keytable_entry(struct ns_keytable *table,
 /**
  * ns_keytable_add - add a record to its key
  * @table: the table
- * @mask: 40 bytes, which fields make the key
+ * @masks: which fields make the key, of IPv4 and of IPv6 flows
  * @record: a flow, or a label (an estimate)
  */
-static inline void ns_keytable_add(struct ns_keytable *table, const struct ns_key *mask,
+static inline void ns_keytable_add(struct ns_keytable *table, const struct ns_key *masks,
 				   const struct ns_record *record)
 {
-	const ns_u64 *word = (const ns_u64 *)&record->key, *bits = (const ns_u64 *)mask;
+	const ns_u64 *word = (const ns_u64 *)&record->key;
+	const ns_u64 *bits = (const ns_u64 *)&masks[ns_is_ipv4(&record->key) ? 0 : 1];
 	union {
 		ns_u64 word[5];
 		struct ns_key key;

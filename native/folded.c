@@ -72,6 +72,12 @@ static void hide(struct ns_tally *tally, struct ns_absent *here, const struct ns
 	here->bytes += most.bytes;
 }
 
+/* So many flows, 2^shift times; as many as fit. */
+static ns_u32 times(ns_u64 flows, unsigned int shift)
+{
+	return (ns_u32)ns_least(flows << shift, 0xffffffff);
+}
+
 /* Let the records of a kept bucket stand for those of thinned ones. */
 static void stand_for(struct ns_record *records, ns_u32 written, unsigned int thin_shift)
 {
@@ -81,6 +87,7 @@ static void stand_for(struct ns_record *records, ns_u32 written, unsigned int th
 		} else {
 			records[i].packets <<= thin_shift;
 			records[i].bytes <<= thin_shift;
+			records[i].others = times(records[i].others + 1ULL, thin_shift) - 1;
 		}
 	}
 }

@@ -6,24 +6,23 @@
 #include "core_module.h"
 
 #include "keytable.h"
-#include "match.h"
 
 enum { FIRST_CAPACITY = 256 };
 
 struct key_table {
 	PyObject_HEAD struct ns_keytable
-		table; /* grows: its capacity is what it has room for now */
-	ns_u32 most;   /* entries it may grow to */
-	struct ns_key mask;
+		table;		/* grows: its capacity is what it has room for now */
+	ns_u32 most;		/* entries it may grow to */
+	struct ns_key masks[2]; /* of IPv4 and of IPv6 flows */
 	int ports_only;
 };
 
-static const char type_doc[] =
-	"KeyTable(mask, capacity, ports_only, /)\n--\n\n"
-	"Per-key packets and bytes in bounded memory, with bounds.\n\n"
-	"mask: 40 bytes, the fields that make the key. capacity: most entries held, 16 to 2^24;\n"
-	"memory is taken as they come.\n"
-	"ports_only: leave out records whose packets carried no ports.";
+static const char type_doc[] = "KeyTable(masks, capacity, ports_only, /)\n--\n\n"
+			       "Per-key packets and bytes in bounded memory, with bounds.\n\n"
+			       "masks: 80 bytes, the fields that make the key, of IPv4 flows and "
+			       "of IPv6 flows. capacity:\n"
+			       "most entries held, 16 to 2^24; memory is taken as they come.\n"
+			       "ports_only: leave out records whose packets carried no ports.";
 
 static void put_into_index(struct ns_keytable *table)
 {
@@ -63,26 +62,26 @@ static int make_room(struct ns_keytable *table, ns_u32 capacity)
 static PyObject *key_table_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
 {
 	struct key_table *self;
-	Py_ssize_t mask_bytes;
+	Py_ssize_t masks_bytes;
 	unsigned int capacity;
-	const char *mask;
+	const char *masks;
 	int ports_only;
 
 	if (keywords && PyDict_GET_SIZE(keywords)) {
 		PyErr_SetString(PyExc_TypeError, "KeyTable takes no keywords");
 		return NULL;
 	}
-	if (!PyArg_ParseTuple(arguments, "y#Ip", &mask, &mask_bytes, &capacity, &ports_only))
+	if (!PyArg_ParseTuple(arguments, "y#Ip", &masks, &masks_bytes, &capacity, &ports_only))
 		return NULL;
-	if (mask_bytes != sizeof(struct ns_key) || capacity < 16 || capacity > 1u << 24) {
+	if (masks_bytes != sizeof(self->masks) || capacity < 16 || capacity > 1u << 24) {
 		PyErr_SetString(PyExc_ValueError,
-				"KeyTable: mask is 40 bytes, capacity 16 to 2^24");
+				"KeyTable: masks are 80 bytes, capacity 16 to 2^24");
 		return NULL;
 	}
 	self = (struct key_table *)type->tp_alloc(type, 0);
 	if (!self)
 		return NULL;
-	memcpy(&self->mask, mask, sizeof(self->mask));
+	memcpy(self->masks, masks, sizeof(self->masks));
 	self->ports_only = ports_only;
 	self->most = capacity;
 	if (make_room(&self->table, capacity < FIRST_CAPACITY ? capacity : FIRST_CAPACITY)) {
@@ -114,7 +113,7 @@ static void add(struct key_table *self, const struct ns_record *record)
 		if (make_room(table, wanted < self->most ? wanted : self->most))
 			self->most = table->capacity;
 	}
-	ns_keytable_add(table, &self->mask, record);
+	ns_keytable_add(table, self->masks, record);
 }
 
 static const char add_doc[] =
@@ -141,7 +140,7 @@ static PyObject *key_table_add(PyObject *object, PyObject *arguments)
 
 		if (self->ports_only && !(record->key.flags & NS_KEY_HAS_PORTS))
 			continue;
-		if (ns_matches(&match, &record->key))
+		if (ns_matches(&match, record))
 			add(self, record);
 	}
 	PyBuffer_Release(&records);
@@ -161,7 +160,7 @@ static PyObject *key_table_entries(PyObject *object, PyObject *Py_UNUSED(none))
 
 static const char restore_doc[] =
 	"restore(entries, absent_packets, absent_bytes, purges, /)\n--\n\n"
-	"Make an empty table what another one of its mask was: its entries() and absent().";
+	"Make an empty table what another one of its masks was: its entries() and absent().";
 
 static PyObject *key_table_restore(PyObject *object, PyObject *arguments)
 {

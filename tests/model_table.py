@@ -149,6 +149,15 @@ class ModelTable:
         self._epoch = (closed + 1) % (1 << 32) or 2
         return closed
 
+    def labels(self, epoch: int) -> list[tuple[bytes, int, int]]:
+        """Give what stands for each spilled bucket of an epoch: key, packets, further flows."""
+        return [
+            (bucket.label_key, bucket.spill_packets, flows_of_label(bucket) - 1)
+            for direction in range(_abi.DIRECTIONS)
+            for bucket in self._slices[direction * 2 + epoch % 2].buckets
+            if bucket.epoch == epoch and bucket.spill_packets
+        ]
+
     def buffers(self) -> tuple[bytes, bytes, bytes]:
         buckets = [bucket for one in self._slices for bucket in one.buckets]
         return (
@@ -176,6 +185,13 @@ def insert(bucket: Bucket, fingerprint: int, packet: Parsed) -> None:
     bucket.slots[lane] = Slot(fingerprint, packet.ip_bytes, packet.packets, packet.tcp)
     bucket.priorities[lane] = inherited + packet.weight
     bucket.tags[lane] = fingerprint % (1 << 16) | 1
+
+
+def flows_of_label(bucket: Bucket) -> int:
+    """Divide the spill by the label's packets, up as often as the rest is large."""
+    own, spill = bucket.label.packets or 1, bucket.spill_packets
+    draw = (mix(bucket.label.fingerprint ^ spill) >> 32) * own >> 32
+    return max(1, (spill + draw) // own)
 
 
 def mix(x: int) -> int:

@@ -15,6 +15,10 @@ DROP_UNKNOWN_LINK = 5
 DROP_UNKNOWN_OFFLOAD = 7
 ENCAPSULATED_EXCLUDE = 1
 ENCAPSULATED_OUTER = 0
+FLOW_ANY = 0
+FLOW_ATTEMPT = 1
+FLOW_HALF_OPEN = 2
+FLOW_UNASKED = 3
 HASH_WORDS = 8
 HLL_BITS = 12
 HLL_REGISTERS = 4096
@@ -22,6 +26,7 @@ IN = 0
 KEY_HAS_PORTS = 1
 OUT = 1
 PARITIES = 2
+PORT_RANGES = 16
 RECORD_FLOW = 0
 RECORD_LABEL = 1
 SAMPLE_SHIFT_LEAST = 6
@@ -29,6 +34,14 @@ SAMPLE_SHIFT_MOST = 10
 TCP_SYN_ONE = 256
 WAYS = 8
 
+PORT_RANGE = np.dtype(
+    {
+        "names": ["low", "high"],
+        "formats": ["<u2", "<u2"],
+        "offsets": [0, 2],
+        "itemsize": 4,
+    }
+)
 ABSENT = np.dtype(
     {
         "names": ["packets", "bytes"],
@@ -73,10 +86,36 @@ ENTRY = np.dtype(
 )
 MATCH = np.dtype(
     {
-        "names": ["src", "src_mask", "dst", "dst_mask", "directions", "proto"],
-        "formats": [("<u8", (2,)), ("<u8", (2,)), ("<u8", (2,)), ("<u8", (2,)), "<u4", "<u4"],
-        "offsets": [0, 16, 32, 48, 64, 68],
-        "itemsize": 72,
+        "names": [
+            "src",
+            "src_mask",
+            "dst",
+            "dst_mask",
+            "directions",
+            "proto",
+            "family",
+            "flow_class",
+            "sports",
+            "dports",
+            "sport",
+            "dport",
+        ],
+        "formats": [
+            ("<u8", (2,)),
+            ("<u8", (2,)),
+            ("<u8", (2,)),
+            ("<u8", (2,)),
+            "<u4",
+            "<u4",
+            "<u4",
+            "<u4",
+            "<u4",
+            "<u4",
+            (PORT_RANGE, (16,)),
+            (PORT_RANGE, (16,)),
+        ],
+        "offsets": [0, 16, 32, 48, 64, 68, 72, 76, 80, 84, 88, 152],
+        "itemsize": 216,
     }
 )
 RECORD = np.dtype(

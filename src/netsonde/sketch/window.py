@@ -39,7 +39,7 @@ class Window:
         self._match = match_bytes(task.filter)
         self._sides = DIRECTIONS[task.filter.interface]
         self._takes_all = task.filter == Filter(interface=task.filter.interface)
-        self._totals = _core.KeyTable(bytes(KEY_BYTES), 16, False)
+        self._totals = _core.KeyTable(bytes(2 * KEY_BYTES), 16, False)
         self._tables: dict[str, _core.KeyTable] = {}
         self._hidden = {"packets": 0, "bytes": 0}
         self._contended = {"packets": 0, "bytes": 0}
@@ -97,7 +97,7 @@ class Window:
         """Begin to count another key type, from the next tick on."""
         kind = KeyType.parse(counter.key_type)
         self._tables[counter.key_type] = _core.KeyTable(
-            kind.masks()[:KEY_BYTES], self._capacity, kind.needs_ports
+            kind.masks(), self._capacity, kind.needs_ports
         )
         # Ranks tell neither which flows pass a filter nor which five-tuples went both ways.
         if kind.is_flow and self._takes_all and len(self._sides) == 1:

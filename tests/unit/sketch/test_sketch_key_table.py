@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from netsonde.model.address import mapped
 from netsonde.model.key import KeyType
 from netsonde.model.task import Filter
 from netsonde.sketch import _abi
@@ -22,7 +23,7 @@ def records(keys: int) -> np.ndarray:
 
 @pytest.mark.parametrize("keys", [0, 1, 255, 256, 257, 5000])
 def test_it_grows_with_its_keys_and_stays_exact(keys: int) -> None:
-    table = KeyTable(KeyType.parse("src", "key").masks()[:40], 5000, False)
+    table = KeyTable(KeyType.parse("src", "key").masks(), 5000, False)
     for _ in range(2):
         table.add(records(keys).tobytes(), match_bytes(Filter()))
     entries = np.frombuffer(table.entries(), _abi.ENTRY)
@@ -32,8 +33,27 @@ def test_it_grows_with_its_keys_and_stays_exact(keys: int) -> None:
     assert all(table.find(entry["key"].tobytes()) == entry.tobytes() for entry in entries)
 
 
+def test_it_masks_by_the_family_of_the_flow() -> None:
+    kind = KeyType.parse("src/24/48", "key")
+    pairs = ["10.0.0.1", "10.0.0.2", "10.0.1.1", "fd00::1", "fd00:0:0:1::1", "fd00:0:1::1"]
+    made = np.zeros(len(pairs), _abi.RECORD)
+    made["packets"] = 1
+    for row, text in zip(made, pairs, strict=True):
+        row["key"]["src"] = np.frombuffer(mapped(text), np.uint8)
+    table = KeyTable(kind.masks(), 16, False)
+    table.add(made.tobytes(), match_bytes(Filter()))
+    entries = np.frombuffer(table.entries(), _abi.ENTRY)
+    found = {kind.format(entry["key"].tobytes()): int(entry["packets"]) for entry in entries}
+    assert found == {"10.0.0.0/24": 2, "10.0.1.0/24": 1, "fd00::/48": 2, "fd00:0:1::/48": 1}
+
+
+def test_it_refuses_masks_of_one_family() -> None:
+    with pytest.raises(ValueError, match="masks are 80 bytes"):
+        KeyTable(bytes(40), 16, False)
+
+
 def test_it_drops_the_lighter_half_when_it_may_not_grow() -> None:
-    table = KeyTable(KeyType.parse("src", "key").masks()[:40], 300, False)
+    table = KeyTable(KeyType.parse("src", "key").masks(), 300, False)
     table.add(records(301).tobytes(), match_bytes(Filter()))
     packets, _, purges = table.absent()
     assert (len(table), packets, purges) == (151, 150, 1)
@@ -41,7 +61,7 @@ def test_it_drops_the_lighter_half_when_it_may_not_grow() -> None:
 
 @pytest.mark.parametrize("keys", [0, 20, 299, 301])
 def test_it_goes_on_as_the_table_it_was_restored_from(keys: int) -> None:
-    mask, every = KeyType.parse("src", "key").masks()[:40], match_bytes(Filter())
+    mask, every = KeyType.parse("src", "key").masks(), match_bytes(Filter())
     whole, former, later = (KeyTable(mask, 300, False) for _ in range(3))
     for table in (whole, former):
         table.add(records(keys).tobytes(), every)
@@ -53,7 +73,7 @@ def test_it_goes_on_as_the_table_it_was_restored_from(keys: int) -> None:
 
 
 def test_it_refuses_what_no_table_was() -> None:
-    table = KeyTable(KeyType.parse("src", "key").masks()[:40], 16, False)
+    table = KeyTable(KeyType.parse("src", "key").masks(), 16, False)
     for entries in (bytes(17 * _abi.ENTRY.itemsize), b"x"):
         with pytest.raises(ValueError, match="too many entries, or of the wrong size"):
             table.restore(entries, 0, 0, 0)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import random
 import secrets
 
+import numpy as np
 import pytest
 from model_table import ModelTable
 from packets import Flow, odd_traffic, packet, traffic
 
-from netsonde.sketch import _abi
+from netsonde.sketch import _abi, _core
 from netsonde.sketch._core import FlowTable
 
 LG_BUCKETS = 4
@@ -43,6 +45,30 @@ def test_traffic_over_several_epochs(seed: int, flows: int) -> None:
         if number % 700 == 699:
             twins.flip()
     twins.assert_equal()
+
+
+@pytest.mark.parametrize("thin_shift", [0, 2])
+def test_labels_stand_for_the_spilled_flows(thin_shift: int) -> None:
+    twins = Twins()
+    dice = random.Random(7)
+    for number in range(4000):
+        data = packet(Flow("10.0.0.1", "10.0.0.2", dice.randrange(700), 80, 17))
+        twins.count(data, number % 2)
+    epoch = twins.model.flip()
+    raw = _core.fold(*twins.native.buffers(), LG_BUCKETS, 1, epoch, thin_shift)[0]
+    records = np.frombuffer(raw, _abi.RECORD)
+    labels = records[records["kind"] == _abi.RECORD_LABEL]
+    found = [(row["key"].tobytes(), int(row["packets"]), int(row["others"])) for row in labels]
+    many = 1 << thin_shift
+    wanted = [
+        (key, packets * many, (others + 1) * many - 1)
+        for key, packets, others in twins.model.labels(epoch)
+    ]
+    assert len(wanted) > 20
+    # A thinned tick tells some of the buckets.
+    assert found == wanted if thin_shift == 0 else 0 < len(found) < len(wanted)
+    assert set(found) <= set(wanted)
+    assert any(0 < others + 1 < packets for _, packets, others in wanted)
 
 
 def test_odd_packets() -> None:
