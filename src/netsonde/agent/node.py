@@ -21,7 +21,7 @@ from netsonde.agent.state import State, StateFile
 from netsonde.model.coverage import Coverage
 from netsonde.model.errors import BadField, Busy, NetsondeError, NotFound, Unavailable
 from netsonde.model.task import Question, Scope, Task
-from netsonde.model.window import TOTAL
+from netsonde.model.window import TICKS_PER_S, TOTAL
 from netsonde.overlay.gather import Ask, Gather, Gathered, Lost, Replied, next_budget_ms
 from netsonde.overlay.tasks import Book, check_question
 from netsonde.overlay.tree import Tree
@@ -213,14 +213,16 @@ class Node:
     async def _own_part(self, question: Question) -> Replied:
         own, expected_tick = self.tree.own, self._since_tick(question)
         answer = await self._monitor.ask(question)
-        late_ticks = answer.since_tick - expected_tick
+        evidence = answer.evidence
+        late_ticks = evidence.first_tick - expected_tick
         partial = {}
-        if answer.missed_ticks:
-            partial[own] = f"{answer.missed_ticks / 10:.1f} s are missing: no monitor counted then"
+        if evidence.missed_ticks:
+            missed_s = evidence.missed_ticks / TICKS_PER_S
+            partial[own] = f"{missed_s:.1f} s are missing: no monitor counted then"
         elif question.window == TOTAL and late_ticks > LATE_TICKS:
             partial[own] = f"counting since {late_ticks / 10:.1f} s after it was configured"
         coverage = Coverage(members=(own,), partial=partial)
-        return Replied(member=own, coverage=coverage, summary=answer.summary)
+        return Replied(member=own, coverage=coverage, summary=answer.part)
 
     def _since_tick(self, question: Question) -> int:
         """Give the tick from which the question's counter, or its task, should have counted."""

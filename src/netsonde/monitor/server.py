@@ -16,6 +16,7 @@ from pathlib import Path
 import structlog
 
 from netsonde.model.errors import Busy, NetsondeError, ProtocolError
+from netsonde.model.evidence import Evidence
 from netsonde.model.window import TICK_NS, TOTAL
 from netsonde.monitor.tasks import Tasks
 from netsonde.monitor.ticker import Ticker
@@ -126,11 +127,17 @@ class Server:
                 if question.window == TOTAL:
                     await self._ticker.flush()
                 summary, span = self._tasks.answer(question)
-                return wire.Answer(
-                    summary=summary.to_bytes(),
-                    since_tick=span.since_tick,
+                evidence = Evidence(
+                    software={self._software: 1},
+                    hooks={self._hook: ()},
+                    first_tick=span.since_tick,
+                    last_tick=summary.last_tick,
                     missed_ticks=span.missed_ticks,
+                    rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+                    tick_ms=self._ticker.pace.ticks * TICK_NS // 1_000_000,
+                    told_one_in=1 << self._ticker.pace.thin_shift,
                 )
+                return wire.Answer(part=summary.to_bytes(), evidence=evidence)
             case wire.AskStatus():
                 return self._status()
             case wire.Hello():

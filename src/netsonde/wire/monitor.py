@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from netsonde.model.evidence import Evidence
 from netsonde.model.task import Question, Task
 from netsonde.wire.frame import SCHEMA, Codec
 
@@ -26,7 +27,7 @@ class Apply(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """One question about one task."""
+    """One question, about a task or about what the flight recorder holds."""
 
     question: Question
 
@@ -55,12 +56,10 @@ class Applied(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 class Answer(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Reply to Ask."""
 
-    summary: bytes
-    """`sketch.Summary.to_bytes()`."""
-    since_tick: int
-    """First tick of the window that was really counted."""
-    missed_ticks: int = 0
-    """Ticks of the window that are not in it, since no monitor counted them here."""
+    part: bytes
+    """`sketch.part.read` reads it: a summary, or a series."""
+    evidence: Evidence
+    """How it was counted; its hooks name no host, since a monitor does not know its host's name."""
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -15,6 +15,7 @@ import numpy as np
 
 from netsonde.agent import main
 from netsonde.model.bound import Bound
+from netsonde.model.evidence import Evidence
 from netsonde.model.key import KeyType
 from netsonde.model.task import Question, Task
 from netsonde.sketch.summary import KEY_DTYPE, Summary
@@ -91,10 +92,14 @@ class TableMonitor:
             return monitor.Failed(kind="NotFound", reason=f"no {question.series} here")
         table = self.tables.get(question.key_type or "", {})
         summary = summary_of(task, question, table, self.totals)
-        since_tick = task.since_tick + self.late_ticks
-        return monitor.Answer(
-            summary=summary.to_bytes(), since_tick=since_tick, missed_ticks=self.missed_ticks
+        evidence = Evidence(
+            software={"test": 1},
+            hooks={"tables": ()},
+            first_tick=task.since_tick + self.late_ticks,
+            last_tick=task.since_tick + self.late_ticks,
+            missed_ticks=self.missed_ticks,
         )
+        return monitor.Answer(part=summary.to_bytes(), evidence=evidence)
 
 
 def summary_of(
