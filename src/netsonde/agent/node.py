@@ -190,7 +190,7 @@ class Node:
             id=request.id,
             subtree=self.tree.members(),
             coverage=gathered.coverage,
-            summary=gathered.summary.to_bytes() if gathered.summary else None,
+            summary=gathered.part.to_bytes() if gathered.part else None,
         )
 
     def peer_closed(self, inbound: Inbound) -> None:

@@ -176,9 +176,9 @@ class Service:
 
     async def _ask(self, question: Question, scope: Scope) -> Answered:
         gathered = await self._node.ask(question, scope, self._query_deadline_ms)
-        if gathered.summary is None:
+        if not isinstance(gathered.part, Summary):
             raise Unavailable(f"no host answered: {_reasons(gathered.coverage)}")
-        return Answered(summary=gathered.summary, coverage=gathered.coverage)
+        return Answered(summary=gathered.part, coverage=gathered.coverage)
 
 
 def _reasons(coverage: Coverage) -> str:

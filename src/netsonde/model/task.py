@@ -14,6 +14,8 @@ MAX_TASKS = 256
 """Tasks a host holds at once, its own and its parent's together."""
 MAX_COUNTERS = 16
 """Counters of one task."""
+MAX_KEYS = 1 << 16
+"""Keys that a question may ask of one part of the network."""
 MAX_ID = 2**31 - 1
 """Largest id of a task."""
 

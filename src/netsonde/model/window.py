@@ -21,6 +21,9 @@ REAL_TIME_TICKS = 10
 MAX_TICKS = 24 * 3600 * TICKS_PER_S
 """Longest window that can be asked for after the fact: a day."""
 
+MAX_POINTS = 3600
+"""Most steps of a series: an hour of seconds, or six minutes of ticks."""
+
 _ALLOWED = (
     "real_time, total, 'last 30s' (ms, s, m or h, up to 24h), or a range such as "
     "2026-11-24T12:04:00Z/2026-11-24T12:05:00Z"

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from netsonde.model.coverage import Coverage
 from netsonde.model.errors import ProtocolError
-from netsonde.sketch.summary import Summary
+from netsonde.sketch import part
+from netsonde.sketch.part import Part
 
 MERGE_RESERVE_MS = 20
 MERGE_RESERVE_RATIO = 0.1
@@ -38,7 +39,7 @@ class Replied:
     member: str
     coverage: Coverage
     summary: bytes | None
-    """None when none of its members answered, and where no summary was asked for."""
+    """`Part.to_bytes()`; None when none of its members answered, and where none was asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +55,8 @@ class Gathered:
     """What all parts make together."""
 
     coverage: Coverage
-    summary: Summary | None
-    """None when no summary came."""
+    part: Part | None
+    """None when none came."""
 
 
 @dataclass(slots=True)
@@ -66,7 +67,7 @@ class _Fold:
     contributors: set[str] = field(default_factory=set)
     missing: dict[str, str] = field(default_factory=dict)
     partial: dict[str, str] = field(default_factory=dict)
-    summaries: list[Summary] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
 
     def lose(self, members: Iterable[str], reason: str) -> None:
         for member in members:
@@ -74,19 +75,19 @@ class _Fold:
 
     def take(self, event: Replied) -> None:
         coverage = event.coverage
-        part = set(coverage.members) - set(coverage.missing)
-        twice = part & self.contributors
+        held = set(coverage.members) - set(coverage.missing)
+        twice = held & self.contributors
         if twice:
             reason = f"left out: {event.member} also holds {min(twice)}, counted elsewhere"
-            self.lose(part - twice, reason)
+            self.lose(held - twice, reason)
         else:
             try:
-                if part:
+                if held:
                     self._add(event.summary)
             except ProtocolError as error:
-                self.lose(part, f"left out: {error}")
+                self.lose(held, f"left out: {error}")
             else:
-                self.contributors |= part
+                self.contributors |= held
                 self.partial.update(coverage.partial)
         for member, reason in coverage.missing.items():
             self.lose((member,), reason)
@@ -95,11 +96,11 @@ class _Fold:
         if not self.summarised:
             return
         if data is None:
-            raise ProtocolError("its answer holds no summary")
-        summary = Summary.from_bytes(data)
-        if self.summaries and summary.fingerprint != self.summaries[0].fingerprint:
+            raise ProtocolError("its answer holds no counts")
+        one = part.read(data)
+        if self.parts and not part.alike(self.parts[0], one):
             raise ProtocolError("its task has the same id and counts something else")
-        self.summaries.append(summary)
+        self.parts.append(one)
 
 
 class Gather:
@@ -144,5 +145,5 @@ class Gather:
             missing={m: why for m, why in fold.missing.items() if m not in fold.contributors},
             partial=fold.partial,
         )
-        summary = Summary.merged(fold.summaries, limit) if fold.summaries else None
-        return Gathered(coverage=coverage, summary=summary)
+        whole = part.merged(fold.parts, limit) if fold.parts else None
+        return Gathered(coverage=coverage, part=whole)

@@ -19,6 +19,7 @@ from netsonde.model.key import KEY_BYTES, KeyType
 from netsonde.model.task import (
     MAX_COUNTERS,
     MAX_ID,
+    MAX_KEYS,
     MAX_TASKS,
     Counter,
     Filter,
@@ -31,8 +32,6 @@ Series = Literal["sketch", "counter"]
 
 FIRST_DRAWN_ID = 1_000_000
 """Ids below are issued in order by an agent without a parent, ids from here on are drawn."""
-MAX_KEYS = 4096
-"""Keys that a question may ask of one part of the network."""
 _SHOWN_IDS = 20
 
 

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated, cast
 
 import msgspec
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
 from netsonde.model.bound import Bound
 from netsonde.model.errors import ProtocolError
 from netsonde.model.key import KEY_BYTES
+from netsonde.model.task import MAX_KEYS
+from netsonde.sketch.columns import packed, packed_bounds, unpacked, unpacked_bounds
 
 Keys = NDArray[np.void]
 """Shape (n,), dtype V40: masked flow keys."""
@@ -25,6 +29,8 @@ Counts = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 KEY_DTYPE = np.dtype((np.void, KEY_BYTES))
+_COUNT_DTYPE = np.dtype("<i8")
+_FLAG_DTYPE = np.dtype(np.uint8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +45,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """Totals of a task in a window, and per-key counts of one of its counters."""
+    """Totals of a filter in a window, and per-key counts by one key type."""
 
     fingerprint: str
-    """Filter, key type, increment and window; unlike fingerprints never merge."""
+    """Filter, key types, increment and window (`part.fingerprint`); unlike ones never merge."""
     total_packets: Bound
     """Packets the task's filter took in the window."""
     total_bytes: Bound
@@ -56,35 +62,52 @@ class Summary:
     """Most that a key outside `keys` can have."""
     distinct: Bound
     """Number of distinct keys."""
+    distinct_error: float | None = None
+    """Relative standard error of `distinct.estimate`: 0 exact, None unknown within the bounds."""
     first_tick: int
     last_tick: int
+    union: bool = False
+    """Counts are sizes of sets (distinct `of` of each key) that may overlap between hosts."""
 
     @classmethod
     def merged(cls, parts: Sequence[Summary], limit: int) -> Summary:
         """Merge summaries of disjoint traffic and keep at most `limit` keys.
 
         Heavy keys are kept first, then the largest. Guarantees `lower <= truth <= upper` for every
-        key, present or not. Raises ProtocolError when the parts answer different questions.
+        key, present or not. Counts add up. Sizes of sets that may overlap (`union`) do not: the
+        union of sets is at least as large as the largest of them and at most as their sum, so
+        `lower` is the largest lower bound and `upper` the sum. Its estimate is the sum of the
+        estimates, as if nothing overlapped, which for traffic *to* a host is what hosts mostly see.
+
+        Raises ProtocolError when the parts answer different questions.
         """
         first = parts[0]
-        if any(part.fingerprint != first.fingerprint for part in parts):
+        asked = (first.fingerprint, first.union)
+        if any((part.fingerprint, part.union) != asked for part in parts):
             raise ProtocolError("summaries of different questions cannot be merged")
+        if len(parts) == 1:
+            return first.limited(limit)
         keys, inverse = np.unique(np.concatenate([p.keys for p in parts]), return_inverse=True)
+        places, size = inverse.reshape(-1), len(keys)
         absent = sum(part.absent_upper for part in parts)
         over = np.concatenate([p.upper - p.absent_upper for p in parts])
+        lowers = np.concatenate([p.lower for p in parts])
+        distinct = _joined_distinct(parts, size)
         joined = cls(
             fingerprint=first.fingerprint,
             total_packets=_sum([p.total_packets for p in parts]),
             total_bytes=_sum([p.total_bytes for p in parts]),
             keys=keys,
-            lower=_add_up(inverse, np.concatenate([p.lower for p in parts]), len(keys)),
-            estimate=_add_up(inverse, np.concatenate([p.estimate for p in parts]), len(keys)),
-            upper=_add_up(inverse, over, len(keys)) + absent,
-            heavy=_add_up(inverse, np.concatenate([p.heavy for p in parts]), len(keys)) > 0,
+            lower=(_largest if first.union else _add_up)(places, lowers, size),
+            estimate=_add_up(places, np.concatenate([p.estimate for p in parts]), size),
+            upper=_add_up(places, over, size) + absent,
+            heavy=_add_up(places, np.concatenate([p.heavy for p in parts]), size) > 0,
             absent_upper=absent,
-            distinct=_joined_distinct(parts, len(keys)),
+            distinct=distinct,
+            distinct_error=0.0 if distinct.exact else None,
             first_tick=min(p.first_tick for p in parts),
             last_tick=max(p.last_tick for p in parts),
+            union=first.union,
         )
         return joined.limited(limit)
 
@@ -131,19 +154,21 @@ class Summary:
         )
 
     def to_bytes(self) -> bytes:
-        """Write it for the wire; arrays are little-endian."""
+        """Write it for the wire: under 8 MiB, as a frame is, with MAX_KEYS keys."""
+        columns = [self.keys, *packed_bounds(self.lower, self.estimate, self.upper)]
         return msgspec.msgpack.encode(
             _Wire(
                 fingerprint=self.fingerprint,
                 total_packets=self.total_packets,
                 total_bytes=self.total_bytes,
-                keys=self.keys.tobytes(),
-                counts=np.stack([self.lower, self.estimate, self.upper]).astype("<i8").tobytes(),
-                heavy=self.heavy.astype(np.uint8).tobytes(),
+                size=len(self.keys),
+                rows=packed([*columns, self.heavy.astype(_FLAG_DTYPE)]),
                 absent_upper=self.absent_upper,
                 distinct=self.distinct,
+                distinct_error=self.distinct_error,
                 first_tick=self.first_tick,
                 last_tick=self.last_tick,
+                union=self.union,
             )
         )
 
@@ -154,43 +179,52 @@ class Summary:
             wire = msgspec.msgpack.decode(data, type=_Wire)
         except msgspec.DecodeError as error:
             raise ProtocolError(f"cannot read a summary: {error}") from None
-        n = len(wire.heavy)
-        if len(wire.keys) != n * KEY_BYTES or len(wire.counts) != n * 24:
-            raise ProtocolError(f"a summary of {n} keys has arrays of other lengths")
-        lower, estimate, upper = np.frombuffer(wire.counts, "<i8").reshape(3, n)
+        dtypes = [KEY_DTYPE, _COUNT_DTYPE, _COUNT_DTYPE, _COUNT_DTYPE, _FLAG_DTYPE]
+        keys, *bounds, heavy = unpacked(wire.rows, wire.size, dtypes)
+        lower, estimate, upper = unpacked_bounds(bounds)
         return cls(
             fingerprint=wire.fingerprint,
             total_packets=wire.total_packets,
             total_bytes=wire.total_bytes,
-            keys=np.frombuffer(wire.keys, KEY_DTYPE),
+            keys=cast(Keys, keys),
             lower=lower,
             estimate=estimate,
             upper=upper,
-            heavy=np.frombuffer(wire.heavy, np.uint8) != 0,
+            heavy=heavy != 0,
             absent_upper=wire.absent_upper,
             distinct=wire.distinct,
+            distinct_error=wire.distinct_error,
             first_tick=wire.first_tick,
             last_tick=wire.last_tick,
+            union=wire.union,
         )
 
 
-class _Wire(msgspec.Struct, frozen=True, kw_only=True):
+class _Wire(msgspec.Struct, frozen=True, kw_only=True, tag="summary"):
     fingerprint: str
     total_packets: Bound
     total_bytes: Bound
-    keys: bytes
-    counts: bytes
-    heavy: bytes
-    absent_upper: int
+    size: Annotated[int, Meta(ge=0, le=MAX_KEYS)]
+    rows: bytes
+    """Columns: key, lower, estimate - lower, upper - estimate, heavy."""
+    absent_upper: Annotated[int, Meta(ge=0)]
     distinct: Bound
+    distinct_error: float | None
     first_tick: int
     last_tick: int
+    union: bool
 
 
-def _add_up(inverse: NDArray[np.intp], values: NDArray[np.generic], size: int) -> Counts:
+def _add_up(places: NDArray[np.intp], values: NDArray[np.generic], size: int) -> Counts:
     total = np.zeros(size, np.int64)
-    np.add.at(total, inverse.reshape(-1), values.astype(np.int64))
+    np.add.at(total, places, values.astype(np.int64))
     return total
+
+
+def _largest(places: NDArray[np.intp], values: Counts, size: int) -> Counts:
+    most = np.zeros(size, np.int64)
+    np.maximum.at(most, places, values)
+    return most
 
 
 def _sum(bounds: Sequence[Bound]) -> Bound:

@@ -21,6 +21,7 @@ from netsonde.sketch.absent import COLUMNS, Absent
 from netsonde.sketch.distinct import STANDARD_ERROR, Ranks, estimate
 from netsonde.sketch.kept import KeptTable, KeptWindow
 from netsonde.sketch.match import DIRECTIONS, match_bytes
+from netsonde.sketch.part import fingerprint
 from netsonde.sketch.summary import KEY_DTYPE, Summary
 from netsonde.sketch.tick import FRAME_BYTES, FRAME_PACKETS, Tick
 
@@ -134,6 +135,7 @@ class Window:
         packets, ip_bytes = self._total("packets"), self._total("bytes")
         entries = np.zeros(0, _abi.ENTRY)
         increment, threshold, absent, distinct = Increment.PACKETS, 1.0, 0, Bound.exactly(0)
+        distinct_error: float | None = 0.0
         doubt = np.zeros(0, np.int64)
         if counter is not None:
             table = self._tables.get(counter.key_type)
@@ -146,6 +148,7 @@ class Window:
             absent = table.absent()[list(_COLUMN).index(increment)]
             absent += self._absent_doubt(kind, question.key, increment)
             distinct = self._distinct(counter.key_type, entries, packets)
+            distinct_error = self.distinct_error(counter.key_type)
         lower, estimate, upper = self._counts(entries, increment, doubt)
         heavy = estimate > threshold * estimate.sum()
         keys = np.ascontiguousarray(entries["key"]).view(KEY_DTYPE).reshape(-1)
@@ -153,7 +156,7 @@ class Window:
         if question.key is not None:
             chosen = keys == np.void(question.key)
         return Summary(
-            fingerprint=f"{self._task.filter}|{question.key_type}|{increment}|{question.window.text}",
+            fingerprint=fingerprint(self._task.filter, increment, question),
             total_packets=packets,
             total_bytes=ip_bytes,
             keys=keys[chosen],
@@ -163,6 +166,7 @@ class Window:
             heavy=heavy[chosen],
             absent_upper=absent,
             distinct=distinct,
+            distinct_error=distinct_error,
             first_tick=self.first_tick or 0,
             last_tick=self.last_tick or 0,
         ).limited(question.limit)

@@ -50,8 +50,8 @@ def fold(*events: Replied | Lost) -> Gathered:
 
 
 def total(answer: Gathered) -> int:
-    assert answer.summary
-    return answer.summary.total_packets.estimate
+    assert isinstance(answer.part, Summary)
+    return answer.part.total_packets.estimate
 
 
 @pytest.mark.parametrize(("have_ms", "left_ms"), [(1000, 900), (900, 810), (100, 80), (15, -5)])
@@ -71,7 +71,7 @@ def test_without_time_nobody_is_asked_and_everyone_is_missing() -> None:
     late = gather(budget_ms=20)
     assert late.start() == []
     answer = late.result(10)
-    assert answer.summary is None
+    assert answer.part is None
     assert answer.coverage.header() == f"0/4; missing={OWN},{LEAF},{INNER},{BELOW}"
 
 
@@ -164,4 +164,4 @@ def test_configuration_needs_no_summaries() -> None:
     one.start()
     for member in (OWN, LEAF):
         one.handle(Replied(member=member, coverage=Coverage.of(member), summary=None))
-    assert one.result(1) == Gathered(coverage=Coverage(members=(OWN, LEAF)), summary=None)
+    assert one.result(1) == Gathered(coverage=Coverage(members=(OWN, LEAF)), part=None)

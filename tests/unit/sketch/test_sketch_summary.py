@@ -1,8 +1,11 @@
 """Merging summaries: the truth stays inside the bounds, whatever the shape of the tree."""
 
+import random
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,8 +13,10 @@ from hypothesis import strategies as st
 
 from netsonde.model.bound import Bound
 from netsonde.model.errors import ProtocolError
-from netsonde.model.key import KeyType
+from netsonde.model.key import KEY_BYTES, KeyType
+from netsonde.model.task import MAX_KEYS
 from netsonde.sketch.summary import KEY_DTYPE, Row, Summary
+from netsonde.wire.frame import MAX_FRAME_BYTES
 
 SRC = KeyType.parse("src")
 HOST_KEYS = [f"10.0.0.{number}" for number in range(1, 9)]
@@ -107,9 +112,80 @@ def test_noise_is_no_summary(noise: bytes) -> None:
 
 def test_arrays_that_do_not_fit_each_other_are_refused() -> None:
     whole = summary({"10.0.0.1": 5, "10.0.0.2": 6}).to_bytes()
-    shorter = whole.replace(key("10.0.0.1"), key("10.0.0.1")[:-1])
+    fields = msgspec.msgpack.decode(whole)
+    for size in (1, 3, 0, 1 << 40, -1):
+        with pytest.raises(ProtocolError):
+            Summary.from_bytes(msgspec.msgpack.encode(fields | {"size": size}))
+
+
+def test_bounds_out_of_order_are_refused() -> None:
+    wrong = replace(summary({"10.0.0.1": 5}), upper=np.array([4]))
+    with pytest.raises(ProtocolError, match="order"):
+        Summary.from_bytes(wrong.to_bytes())
+
+
+def test_as_many_keys_as_may_be_asked_fit_a_frame() -> None:
+    """Of random keys and counts, which no coding can make shorter."""
+    dice = np.random.default_rng(1)
+    counts = dice.integers(0, 1 << 40, (3, MAX_KEYS)).cumsum(axis=0)
+    large = replace(
+        summary({}),
+        keys=dice.integers(0, 256, (MAX_KEYS, KEY_BYTES), np.uint8).view(KEY_DTYPE).reshape(-1),
+        lower=counts[0],
+        estimate=counts[1],
+        upper=counts[2],
+        heavy=np.zeros(MAX_KEYS, np.bool_),
+    )
+    data = large.to_bytes()
+    assert len(data) < MAX_FRAME_BYTES
+    assert Summary.from_bytes(data).rows()[:9] == large.rows()[:9]
+
+
+sets = st.lists(
+    st.dictionaries(st.sampled_from(HOST_KEYS), st.sets(st.integers(0, 30), min_size=1)),
+    min_size=1,
+    max_size=5,
+)
+"""What hosts really saw: key -> whom it contacted; the same contact may be seen by several."""
+
+
+@given(sets, st.integers(0, 5), st.integers(1, 8), st.randoms(use_true_random=False))
+def test_unions_of_sets_are_bounded_in_any_tree(
+    parts: list[dict[str, set[int]]], slack: int, limit: int, dice: random.Random
+) -> None:
+    flat = [
+        replace(
+            summary({name: len(them) for name, them in part.items()}, slack=slack, limit=limit),
+            union=True,
+        )
+        for part in parts
+    ]
+    while len(flat) > 1:
+        dice.shuffle(flat)
+        flat.append(Summary.merged([flat.pop() for _ in range(dice.randint(1, 2))], limit))
+        if dice.random() < 0.2:
+            flat[-1] = Summary.from_bytes(flat[-1].to_bytes())
+    merged = Summary.merged(flat, limit)
+    assert merged.union
+    for name in HOST_KEYS:
+        contacts = set().union(*(part.get(name, set()) for part in parts))
+        bound = merged.count(key(name))
+        assert bound.lower <= len(contacts) <= bound.upper
+        assert bound.lower <= bound.estimate <= bound.upper
+
+
+def test_a_set_and_a_count_never_merge() -> None:
     with pytest.raises(ProtocolError):
-        Summary.from_bytes(shorter)
+        Summary.merged([summary({}), replace(summary({}), union=True)], 10)
+
+
+def test_the_error_of_a_number_of_keys_is_told_only_where_it_is_known() -> None:
+    one = replace(summary({"10.0.0.1": 5}), distinct_error=0.016)
+    assert Summary.merged([one], 10).distinct_error == 0.016
+    assert Summary.from_bytes(one.to_bytes()).distinct_error == 0.016
+    assert Summary.merged([one, one], 10).distinct_error == 0.0
+    cut = summary({"10.0.0.1": 5, "10.0.0.2": 5}, limit=1)
+    assert Summary.merged([cut, one], 10).distinct_error is None
 
 
 def test_different_questions_never_merge() -> None:
