@@ -11,6 +11,8 @@ import msgspec
 from msgspec import Meta
 
 from netsonde.model.bound import Bound
+from netsonde.model.errors import BadField
+from netsonde.model.key import KeyType
 from netsonde.model.task import Filter, Increment
 
 MAX_DETECTORS = 32
@@ -18,6 +20,10 @@ MAX_EVIDENCE = 10
 """Rows of evidence in an event."""
 MAX_ACTIVE = 64
 """Alarms of one detector at a time; more keys over the threshold are counted, not raised."""
+MAX_SPREAD = 8192
+"""Largest threshold of a `spread`; half of the pairs that a detector remembers."""
+MAX_EVENTS = 1024
+"""Latest events that a monitor holds for an agent that was away."""
 
 Name = Annotated[str, Meta(pattern="^[a-z][a-z0-9_]{0,39}$", description="lower case, a-z 0-9 _")]
 
@@ -49,11 +55,30 @@ class Detector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     clear_ticks: Annotated[int, Meta(ge=1, le=6000)] = 20
     """... for so many ticks in a row."""
     sentence: Annotated[str, Meta(max_length=200)] = "{key} reached {count}"
-    """What an event says; {key}, {count} and {window} are filled in."""
+    """What an event says; {key}, each field of `by` such as {src}, {count} and {window} are filled
+    in."""
+
+    def check(self) -> None:
+        """Raise BadField for fields that do not go together, naming the first."""
+        by = KeyType.parse(self.by, "by")
+        if (self.measure == "spread") != (self.of is not None):
+            raise BadField("of", self.of, "a key type for the measure spread, nothing for others")
+        if self.of is not None:
+            of = KeyType.parse(self.of, "of")
+            if set(of.fields) <= set(by.fields):
+                raise BadField("of", self.of, f"a field that {self.by} does not have")
+            if self.threshold > MAX_SPREAD:
+                raise BadField("threshold", self.threshold, f"1 to {MAX_SPREAD} for spread")
+        if self.measure != "change" and self.factor != 1.0:
+            raise BadField("factor", self.factor, "only with the measure change")
 
 
 class EvidenceRow(msgspec.Struct, frozen=True, kw_only=True):
-    """Traffic of the key that an event is about, largest first."""
+    """A flow of the key that an event is about, most packets first.
+
+    Of a `spread`: for each distinct `of` the flow that was first, with all that was counted for it
+    since then. Of others: flows of the tick in which it was said.
+    """
 
     flow: str
     """src, dst, sport, dport, proto joined by commas."""
@@ -78,7 +103,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """Largest estimate of it since it was raised."""
     threshold: int
     first_tick: int
-    """Of the window."""
+    """Of the window: later than its length says where it was not all remembered."""
     last_tick: int
     raised_tick: int
     wall_ns: int
@@ -86,6 +111,27 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     sentence: str
     evidence: tuple[EvidenceRow, ...] = ()
     sources: tuple[str, ...] = ()
-    """Distinct sources among the key's flows, at most MAX_EVIDENCE."""
+    """Distinct sources among the key's flows, at most MAX_EVIDENCE, most packets first."""
     ports: tuple[int, ...] = ()
-    """Distinct destination ports among them, at most MAX_EVIDENCE."""
+    """Distinct destination ports among them, at most MAX_EVIDENCE, most packets first."""
+
+
+class DetectorState(msgspec.Struct, frozen=True, kw_only=True):
+    """How a detector fares on one host."""
+
+    name: Name
+    active: int
+    """Alarms that are raised now."""
+    raised: int
+    """Alarms that were raised since it was configured."""
+    suppressed: int
+    """Alarms not raised since then, since MAX_ACTIVE were already."""
+    keys: int
+    """Keys it remembers."""
+    items: int
+    """Distinct `of` of its keys, or counts of a key in a tick, that it remembers."""
+    first_tick: int
+    """First tick of its window now; later than the window's length says while it is new, or where
+    there is more traffic than it remembers."""
+    cpu_ms: int
+    """CPU time that it took since it was configured."""

@@ -30,6 +30,7 @@ from netsonde.kernel.sizing import lg_buckets, possible_cpus
 from netsonde.model.errors import BadField, NetsondeError, UnsupportedByKernel
 from netsonde.model.window import TICK_NS
 from netsonde.monitor import privilege
+from netsonde.monitor.event_log import EventLog
 from netsonde.monitor.keep import PAUSE_S, KeptFile, directory_beside
 from netsonde.monitor.pace import Pace
 from netsonde.monitor.server import Server, bind
@@ -41,6 +42,7 @@ from netsonde.sketch.tick import Reader
 from netsonde.wire import log, settings
 
 _HASH_WORDS = 8
+_BOOT_BYTES = 4
 # Read while still root: the user to become may not be able to read where we are installed.
 _SOFTWARE = version("netsonde")
 
@@ -112,6 +114,7 @@ class Monitor:
         places = placement(path.hash_key, path.lg_buckets)
         self._tasks.restore(kept.load(), gap, places, now_tick)
         pace = Pace(config.cpu_budget_percent / 100)
+        self._events = EventLog(secrets.token_hex(_BOOT_BYTES))
         self._ticker = Ticker(path, reader, self._tasks.absorb, pace)
 
     async def run(self, listener: socket.socket) -> None:
@@ -120,6 +123,7 @@ class Monitor:
         server = Server(
             self._tasks,
             self._ticker,
+            self._events,
             allowed_uids=frozenset({0, agent_uid}),
             software=_SOFTWARE,
             hook=self._path.hook,

@@ -1,4 +1,4 @@
-"""The monitor's unix socket: one agent asks, one reply a request.
+"""The monitor's unix socket: one agent asks, one reply a request; who watches gets events.
 
 Who connects is checked by the kernel (SO_PEERCRED, unix(7)): the agent's user or root, anybody else
 is turned away and counted.
@@ -18,6 +18,7 @@ import structlog
 from netsonde.model.errors import Busy, NetsondeError, ProtocolError
 from netsonde.model.evidence import Evidence
 from netsonde.model.window import TICK_NS, TOTAL
+from netsonde.monitor.event_log import EventLog
 from netsonde.monitor.tasks import Tasks
 from netsonde.monitor.ticker import Ticker
 from netsonde.wire import monitor as wire
@@ -61,6 +62,7 @@ class Server:
         self,
         tasks: Tasks,
         ticker: Ticker,
+        log: EventLog,
         *,
         allowed_uids: frozenset[int],
         software: str,
@@ -69,6 +71,7 @@ class Server:
     ) -> None:
         self._tasks = tasks
         self._ticker = ticker
+        self._events = log
         self._allowed_uids = allowed_uids
         self._software = software
         self._hook = hook
@@ -112,11 +115,34 @@ class Server:
         while True:
             await writer.drain()
             request = await _receive(reader)
+            if isinstance(request, wire.Watch):
+                await self._watched(request, reader, writer)
+                return
             try:
                 reply = await self._reply(request)
             except NetsondeError as error:
                 reply = wire.Failed(kind=type(error).__name__, reason=str(error))
             writer.write(wire.REPLIES.encode(reply))
+
+    async def _watched(
+        self, watch: wire.Watch, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Send events until the agent closes the connection, or says anything."""
+        closed = asyncio.ensure_future(reader.read(1))
+        place = self._events.place(watch.after)
+        try:
+            while not closed.done():
+                events, dropped, place = self._events.after(place)
+                frame = wire.Events(events=tuple(events), dropped=dropped)
+                writer.write(wire.REPLIES.encode(frame))
+                await writer.drain()
+                news = asyncio.ensure_future(self._events.wait_after(place))
+                try:
+                    await asyncio.wait((news, closed), return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    news.cancel()
+        finally:
+            closed.cancel()
 
     async def _reply(self, request: wire.Request) -> wire.Reply:
         match request:
@@ -142,6 +168,8 @@ class Server:
                 return self._status()
             case wire.Hello():
                 raise ProtocolError("Hello comes once")
+            case wire.Watch():
+                raise ProtocolError("Watch has a connection of its own")
 
     def _status(self) -> wire.Status:
         usage = resource.getrusage(resource.RUSAGE_SELF)

@@ -1,13 +1,15 @@
 """Messages between an agent and its monitor, over the monitor's unix socket.
 
 The agent sends one request and waits for its one reply. It sends `Hello` first. Requests are made
-by the agent from what it has already checked: the monitor never parses what a stranger sent.
+by the agent from what it has already checked: the monitor never parses what a stranger sent. After
+`Watch` the connection is the monitor's: it sends `Events` as they come, until the agent closes it.
 """
 
 from __future__ import annotations
 
 import msgspec
 
+from netsonde.model.detector import Detector, DetectorState, Event
 from netsonde.model.evidence import Evidence
 from netsonde.model.task import Question, Task
 from netsonde.wire.frame import SCHEMA, Codec
@@ -18,12 +20,17 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     schema: int = SCHEMA
     software: str
+    host: str = ""
+    """The agent's name in the overlay, which events carry from now on; empty: the kernel's name."""
 
 
 class Apply(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Desired state: exactly these tasks; a task that stays the same keeps its counts."""
+    """Desired state: exactly these; a task that stays the same keeps its counts, and a detector
+    that stays the same its window and its alarms."""
 
     tasks: tuple[Task, ...]
+    detectors: tuple[Detector, ...] = ()
+    """At most MAX_DETECTORS, of different names."""
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -34,6 +41,14 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 class AskStatus(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Asks for the monitor's own state."""
+
+
+class Watch(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Asks for events as they come; on a connection of its own."""
+
+    after: str = ""
+    """Id of the last event that the agent has. Of another boot of the monitor, or empty: it gets
+    all that the monitor still holds."""
 
 
 class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -62,6 +77,15 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """How it was counted; its hooks name no host, since a monitor does not know its host's name."""
 
 
+class Events(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Reply to Watch, at once and then whenever there are new ones."""
+
+    events: tuple[Event, ...]
+    """In the order in which they were raised and cleared."""
+    dropped: int = 0
+    """Events before these that gave way to later ones, since this agent read too late."""
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Reply to AskStatus; counts are since the monitor started, and of a gap that it took over."""
 
@@ -86,6 +110,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Times that the host's addresses and devices could not be followed."""
     cpu_seconds: float
     rss_bytes: int
+    detectors: tuple[DetectorState, ...] = ()
 
 
 class Failed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -96,8 +121,8 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     reason: str
 
 
-Request = Hello | Apply | Ask | AskStatus
-Reply = Welcome | Applied | Answer | Status | Failed
+Request = Hello | Apply | Ask | AskStatus | Watch
+Reply = Welcome | Applied | Answer | Events | Status | Failed
 
 REQUESTS: Codec[Request] = Codec(Request)
 REPLIES: Codec[Reply] = Codec(Reply)
