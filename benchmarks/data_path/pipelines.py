@@ -15,6 +15,7 @@ from typing import IO
 
 from benchmarks.baseline.queue_sketch import PARSERS, QUEUE
 from benchmarks.data_path.link import Receiver, inside
+from benchmarks.data_path.programs import compile_program
 from netsonde.kernel.hooks import HOOKS
 
 NONE = "no measurement"
@@ -157,6 +158,21 @@ class Netsonde(Pipeline):
         return counts
 
 
+class EmptyProgram(Pipeline):
+    """A program that does nothing at the hook of the promised pipeline: the least any can cost."""
+
+    def start(self) -> None:
+        """Compile and attach it."""
+        made = compile_program("empty_netfilter", self.folder)
+        holder = self._launch(
+            *("env", f"PYTHONPATH={ROOT}", sys.executable, "-m"),
+            *("benchmarks.data_path.empty_hook", str(made)),
+            stdout=subprocess.PIPE,
+        )
+        assert holder.stdout
+        holder.stdout.readline()
+
+
 class Prototype(Pipeline):
     """Every packet of both directions through a queue to Python."""
 
@@ -264,6 +280,7 @@ def pipelines() -> dict[str, type[Pipeline]]:
     ours = {f"netsonde, {hook}": type("Hooked", (Netsonde,), {"hook": hook}) for hook in HOOKS}
     return {
         NONE: Pipeline,
+        "empty program, netfilter": EmptyProgram,
         **ours,
         PROTOTYPE: Prototype,
         "prototype, struct for scapy": PrototypeByStruct,

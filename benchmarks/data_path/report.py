@@ -40,6 +40,8 @@ round, and the geometric mean of two rounds takes out what makes one faster: so 
 measurement but for noise. `reported` is the share of the packets that arrived, `CPU` the processor
 seconds of a round; work in the kernel on a packet's way is not in it, it shows in `kept`. The
 prototype holds every packet until it has counted it: what it does not count does not arrive.
+`empty program` does nothing at netfilter's hooks: what the kernel takes for calling any program
+there, and the most that ours can keep.
 """
 _CAPTURES = """\
 ## Reading a capture
