@@ -1,66 +1,16 @@
-"""The promises: each row a figure of a run and the bar it must reach."""
+"""The promises of the data path: each row a figure of a run and the bar it must reach."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 from benchmarks.data_path import ladder
 from benchmarks.data_path.pipelines import PROMISED
-from benchmarks.data_path.spread import Spread, spread
+from benchmarks.promise import Bar
+from benchmarks.spread import Spread, spread
 from netsonde.kernel import _abi
 from netsonde.kernel.sizing import lg_buckets, possible_cpus
-
-Results = dict[str, Any]
-"""A results file: {"machine": ..., section: what its module measured}."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """One row of the table of promises."""
-
-    what: str
-    bar: str
-    figure: str
-    met: str
-    """`yes` or `no`: whether the median reaches the bar; `, within the noise` when the interval
-    that holds it with 95 % confidence lies on both sides."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """A promise about one figure."""
-
-    what: str
-    section: str
-    figure: Callable[[Any], Spread]
-    limit: float
-    at_least: bool
-    unit: str
-
-    def judge(self, results: Results) -> Verdict:
-        """Hold a run to the bar."""
-        found = self.figure(results[self.section])
-        met = "yes" if self._reached(found["median"]) else "no"
-        if self._reached(found["sure_low"]) != self._reached(found["sure_high"]):
-            met += ", within the noise"
-        sign = "≥" if self.at_least else "≤"
-        figure = _number(found["median"])
-        if found["sure_low"] != found["sure_high"]:
-            figure += f" [{_number(found['sure_low'])}, {_number(found['sure_high'])}]"
-        bar = f"{sign} {_number(self.limit)} {self.unit}".rstrip()
-        return Verdict(self.what, bar, f"{figure} {self.unit}".rstrip(), met)
-
-    def _reached(self, value: float) -> bool:
-        return value >= self.limit if self.at_least else value <= self.limit
-
-
-def verdicts(results: Results) -> Iterator[Verdict]:
-    """Judge every bar whose section was run."""
-    for bar in _BARS:
-        if bar.section in results:
-            yield bar.judge(results)
 
 
 def _table_mib(_ladder: Any) -> Spread:
@@ -104,7 +54,7 @@ def _times(value: Spread, factor: float) -> Spread:
     )
 
 
-_BARS = (
+BARS = (
     Bar("table update, 16 K flows", "ladder", _ladder("16 K", "net_ns"), 30, False, "ns"),
     Bar(
         "table update, every packet a new flow",
@@ -179,7 +129,3 @@ _BARS = (
     ),
     Bar("bound violations", "accuracy", _violations, 0, False, ""),
 )
-
-
-def _number(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 or value == int(value) else f"{value:.2f}"

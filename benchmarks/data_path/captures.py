@@ -26,7 +26,7 @@ from scapy.utils import RawPcapReader
 
 from benchmarks.data_path import zipf
 from benchmarks.data_path.scale import Scale
-from benchmarks.data_path.spread import Spread, ratios, spread
+from benchmarks.spread import Spread, ratios, spread
 from netsonde.model.key import KeyType
 from netsonde.model.task import Counter, Filter, Increment, Question, Task
 from netsonde.replay.capture import Capture

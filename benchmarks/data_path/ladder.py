@@ -15,10 +15,11 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.data_path import machine, programs, zipf
+from benchmarks import machine
+from benchmarks.data_path import programs, zipf
 from benchmarks.data_path.programs import Rung
 from benchmarks.data_path.scale import Scale
-from benchmarks.data_path.spread import Spread, ratios, spread
+from benchmarks.spread import Spread, ratios, spread
 from netsonde.kernel.sizing import lg_buckets as lg_buckets_of
 from netsonde.kernel.sizing import possible_cpus
 

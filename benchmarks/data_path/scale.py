@@ -9,7 +9,6 @@ from dataclasses import dataclass
 class Scale:
     """Sizes of a run."""
 
-    name: str
     ladder_rounds: int
     ladder_runs: int
     """Program runs of one measurement."""
@@ -35,7 +34,6 @@ class Scale:
 
 
 FULL = Scale(
-    name="full",
     ladder_rounds=15,
     ladder_runs=100_000,
     ladder_warm_runs=4_000_000,
@@ -51,7 +49,6 @@ FULL = Scale(
     accuracy_packets=2_000_000,
 )
 SMOKE = Scale(
-    name="smoke",
     ladder_rounds=2,
     ladder_runs=2_000,
     ladder_warm_runs=2_000,

@@ -7,7 +7,7 @@ import struct
 import time
 
 from benchmarks.data_path.scale import Scale
-from benchmarks.data_path.spread import Spread, spread
+from benchmarks.spread import Spread, spread
 from netsonde.kernel.netfilter import NetfilterPath
 from netsonde.kernel.sizing import lg_buckets as lg_buckets_of
 from netsonde.kernel.sizing import possible_cpus

@@ -22,7 +22,7 @@ from benchmarks.data_path import link
 from benchmarks.data_path.link import TWINS, Receiver
 from benchmarks.data_path.pipelines import PROMISED, PROTOTYPE, Pipeline, pipelines
 from benchmarks.data_path.scale import Scale
-from benchmarks.data_path.spread import Spread, ratios, spread
+from benchmarks.spread import Spread, ratios, spread
 
 _UDP_PHASES = tuple(link.FLOWS)
 Round = dict[str, list[float]]
