@@ -22,7 +22,7 @@ FUZZ_S := 10
 FUZZ := -max_total_time=$(FUZZ_S) -timeout=5 -rss_limit_mb=1024 -print_final_stats=1 \
 	-artifact_prefix=build/fuzz/
 
-.PHONY: help setup demo demo-mininet test test-c test-fast test-kernel test-kernels test-lab fuzz bench bench-smoke check format abi clean
+.PHONY: help setup demo demo-mininet test test-c test-fast test-kernel test-kernels test-lab fuzz bench bench-smoke check format abi openapi clean
 .DEFAULT_GOAL := help
 
 help: ## print this help
@@ -80,6 +80,7 @@ check: $(VENV)/installed ## linters, types, import contracts, generated files
 	$(BIN)/mypy
 	PYTHONPATH=src $(BIN)/lint-imports
 	$(BIN)/python .ci/abi.py --check
+	$(BIN)/python .ci/openapi.py --check
 	$(BIN)/python .ci/house.py
 	clang-format --dry-run -Werror $(C_FILES)
 
@@ -90,6 +91,9 @@ format: $(VENV)/installed ## put every file into its standard form
 
 abi: $(VENV)/installed ## generate the Python side of core/abi.h
 	$(BIN)/python .ci/abi.py
+
+openapi: $(VENV)/installed ## generate the OpenAPI document of /v1 from its handlers
+	$(BIN)/python .ci/openapi.py
 
 clean: ## remove what was built and installed here
 	rm -rf $(VENV) build

@@ -29,8 +29,10 @@ from netsonde.agent.paths import Paths
 from netsonde.agent.peer_server import PeerServer
 from netsonde.agent.peers import Dialer
 from netsonde.agent.probing import Limits, Prober
+from netsonde.agent.questions import Questions
 from netsonde.agent.service import Service
 from netsonde.agent.state import StateFile
+from netsonde.agent.tasks import Tasks
 from netsonde.model import address
 from netsonde.model.errors import BadField, NetsondeError, Unavailable
 from netsonde.wire import log, settings
@@ -143,9 +145,11 @@ async def serve(
         service = Service(
             node=node,
             paths=Paths(own=own, prober=prober, dialer=dialer, max_ms=config.probe_max_ms),
+            tasks=Tasks(
+                node=node, wall_ns=time.time_ns, draw=lambda: secrets.randbits(_DRAWN_BITS)
+            ),
+            questions=Questions(node=node, query_deadline_ms=config.query_deadline_ms),
             query_deadline_ms=config.query_deadline_ms,
-            wall_ns=time.time_ns,
-            draw=lambda: secrets.randbits(_DRAWN_BITS),
         )
         peers = PeerServer(
             own=own,

@@ -22,8 +22,9 @@ from netsonde.model.coverage import Coverage
 from netsonde.model.errors import BadField, Busy, NetsondeError, NotFound, Unavailable
 from netsonde.model.task import Question, Scope, Task
 from netsonde.model.window import TICKS_PER_S, TOTAL
+from netsonde.overlay.checks import check_question
 from netsonde.overlay.gather import Ask, Gather, Gathered, Lost, Replied, next_budget_ms
-from netsonde.overlay.tasks import Book, check_question
+from netsonde.overlay.tasks import Book
 from netsonde.overlay.tree import Tree
 from netsonde.wire import peer
 from netsonde.wire.monitor import Status

@@ -14,7 +14,8 @@ import structlog
 
 from netsonde.model.errors import NetsondeError, ProtocolError, Unavailable
 from netsonde.model.task import Task
-from netsonde.overlay.tasks import Book, OwnTask, check_tasks
+from netsonde.overlay.checks import check_tasks
+from netsonde.overlay.tasks import Book, OwnTask
 from netsonde.overlay.tree import MAX_CHILDREN
 
 SCHEMA = 1

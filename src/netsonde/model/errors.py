@@ -4,6 +4,7 @@ NetsondeError
 ├── BadField              a message or setting that cannot be accepted (HTTP 400)
 │   └── TooLarge          ... because it is over a stated limit         (HTTP 413)
 ├── NotFound              names something that does not exist           (HTTP 404)
+├── Changed               is not any more what the request was made for (HTTP 412)
 ├── Busy                  try again later                               (HTTP 503)
 ├── Unavailable           a part of the service is away                 (HTTP 503)
 ├── ProbeFailed           an active measurement gave no answer          (HTTP 502)
@@ -33,6 +34,10 @@ class TooLarge(BadField):
 
 class NotFound(NetsondeError):
     """Something named by its id does not exist here."""
+
+
+class Changed(NetsondeError):
+    """Something is not any more what the request was made for; read it again."""
 
 
 class Busy(NetsondeError):

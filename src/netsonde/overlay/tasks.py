@@ -13,20 +13,9 @@ from typing import Literal
 
 import msgspec
 
-from netsonde.model import address
 from netsonde.model.errors import BadField, NotFound
-from netsonde.model.key import KEY_BYTES, KeyType
-from netsonde.model.task import (
-    MAX_COUNTERS,
-    MAX_ID,
-    MAX_KEYS,
-    MAX_TASKS,
-    Counter,
-    Filter,
-    Question,
-    Scope,
-    Task,
-)
+from netsonde.model.task import MAX_COUNTERS, MAX_ID, MAX_TASKS, Counter, Filter, Scope, Task
+from netsonde.overlay.checks import check_tasks
 
 Series = Literal["sketch", "counter"]
 
@@ -75,16 +64,27 @@ class Book:
         return None
 
     def with_task(
-        self, series: Series, wanted: Filter, scope: Scope, since_tick: int, drawn: int | None
+        self,
+        series: Series,
+        wanted: Filter,
+        scope: Scope,
+        since_tick: int,
+        drawn: int | None,
+        *,
+        counters: tuple[Counter, ...] = (),
     ) -> tuple[Book, Task]:
         """Add a task; `drawn` is a random number for its id where there is a parent, else None.
 
-        Raises BadField when the host is full.
+        Raises BadField when the host is full, or when a key type is counted twice.
         """
         if len(self.all()) >= MAX_TASKS:
             raise BadField("type", f"config {series}", f"at most {MAX_TASKS} tasks on a host")
         task = Task(
-            series=series, id=self._new_id(series, drawn), filter=wanted, since_tick=since_tick
+            series=series,
+            id=self._new_id(series, drawn),
+            filter=wanted,
+            counters=_once_each(counters),
+            since_tick=since_tick,
         )
         return replace(self, own=(*self.own, OwnTask(task=task, scope=scope))), task
 
@@ -94,9 +94,7 @@ class Book:
         Raises NotFound for an unknown sketch, BadField for a sketch from above, for a key type that
         is counted in another way already, and for one counter too many.
         """
-        task = self.sketch(sketch_id)
-        if not any(own.task.ref == task.ref for own in self.own):
-            raise BadField("sketch_id", sketch_id, "a sketch configured here; this is the parent's")
+        task = self.own_sketch(sketch_id)
         known = task.counter(counter.key_type)
         if known is not None:
             if msgspec.structs.replace(known, since_tick=counter.since_tick) == counter:
@@ -109,10 +107,46 @@ class Book:
         grown = msgspec.structs.replace(task, counters=(*task.counters, counter))
         return self.with_version(grown), grown
 
-    def with_version(self, task: Task) -> Book:
-        """Put another version of an own task in its place."""
+    def replaced(
+        self,
+        sketch_id: int,
+        wanted: Filter,
+        counters: tuple[Counter, ...],
+        *,
+        scope: Scope,
+        since_tick: int,
+    ) -> tuple[Book, Task]:
+        """Put another filter, other counters or another scope in a sketch, from a tick on.
+
+        Counters that stay the same keep their counts where the filter does; the rest begins anew.
+        Raises NotFound for an unknown sketch, BadField for one from above and as `with_task`.
+        """
+        former = self.own_sketch(sketch_id)
+        same = former.filter == wanted
+        kept = {msgspec.structs.replace(c, since_tick=0): c for c in former.counters if same}
+        began = msgspec.structs.replace(
+            former,
+            filter=wanted,
+            counters=tuple(
+                kept.get(c, msgspec.structs.replace(c, since_tick=since_tick if same else 0))
+                for c in _once_each(counters)
+            ),
+            since_tick=former.since_tick if same else since_tick,
+        )
+        return self.with_version(began, scope), began
+
+    def own_sketch(self, sketch_id: int) -> Task:
+        """Find a sketch that may be changed here; raises NotFound, BadField for one from above."""
+        task = self.sketch(sketch_id)
+        if not any(own.task.ref == task.ref for own in self.own):
+            raise BadField("sketch_id", sketch_id, "a sketch configured here; this is the parent's")
+        return task
+
+    def with_version(self, task: Task, scope: Scope | None = None) -> Book:
+        """Put another version of an own task in its place, of the same scope if none is given."""
         own = tuple(
-            msgspec.structs.replace(o, task=task) if o.task.ref == task.ref else o for o in self.own
+            OwnTask(task=task, scope=scope or o.scope) if o.task.ref == task.ref else o
+            for o in self.own
         )
         return replace(self, own=own)
 
@@ -154,44 +188,14 @@ class Book:
         return next(i for i in itertools.count(first) if i not in taken)
 
 
-def check_tasks(tasks: Sequence[Task]) -> None:
-    """Check tasks that came from another agent; raises BadField naming the first bad field."""
-    if len(tasks) > MAX_TASKS:
-        raise BadField("tasks", len(tasks), f"at most {MAX_TASKS} tasks on a host")
-    if len({task.ref for task in tasks}) != len(tasks):
-        raise BadField("tasks", [task.id for task in tasks], "every id once in its series")
-    for task in tasks:
-        _check_task(task)
-
-
-def check_question(question: Question) -> None:
-    """Check a question that came from another agent; raises BadField naming the bad field."""
-    if question.key_type is not None:
-        KeyType.parse(question.key_type, "key_type")
-    if question.key is not None and len(question.key) != KEY_BYTES:
-        raise BadField("key", question.key, f"{KEY_BYTES} bytes")
-    if not 1 <= question.limit <= MAX_KEYS:
-        raise BadField("limit", question.limit, f"1 to {MAX_KEYS} keys")
-
-
-def _check_task(task: Task) -> None:
-    if not 0 <= task.id <= MAX_ID:
-        raise BadField("id", task.id, f"0 to {MAX_ID}")
-    for since_tick in (task.since_tick, *(counter.since_tick for counter in task.counters)):
-        if not 0 <= since_tick <= 1 << 40:
-            raise BadField("since_tick", since_tick, "unix time in units of 100 ms")
-    if task.filter.proto is not None and not 0 <= task.filter.proto <= 255:
-        raise BadField("proto", task.filter.proto, "0 to 255")
-    for name, value in (("src", task.filter.src), ("dst", task.filter.dst)):
-        if value is not None and address.prefix(name, value) != value:
-            raise BadField(name, value, "a prefix in canonical form such as 10.0.0.5/32")
-    names = [counter.key_type for counter in task.counters]
-    if len(names) > MAX_COUNTERS or len(set(names)) != len(names):
-        raise BadField("counters", names, f"at most {MAX_COUNTERS}, one of a key type")
-    for counter in task.counters:
-        KeyType.parse(counter.key_type, "key_type")
-        if not 0 <= counter.hitter_threshold <= 1:
-            raise BadField("hitter_threshold", counter.hitter_threshold, "a share from 0 to 1")
+def _once_each(counters: tuple[Counter, ...]) -> tuple[Counter, ...]:
+    names = [counter.key_type for counter in counters]
+    if len(names) > MAX_COUNTERS:
+        raise BadField("counters", len(names), f"at most {MAX_COUNTERS} counters in a sketch")
+    for name in names:
+        if names.count(name) > 1:
+            raise BadField("by", name, "each key type in one counter of a task")
+    return counters
 
 
 def _another_than(task: Task, known: Counter) -> str:

@@ -5,7 +5,8 @@ import pytest
 
 from netsonde.model.errors import BadField, NotFound
 from netsonde.model.task import MAX_COUNTERS, MAX_TASKS, Counter, Filter, Increment, Question, Task
-from netsonde.overlay.tasks import FIRST_DRAWN_ID, Book, check_question, check_tasks
+from netsonde.overlay.checks import check_question, check_tasks
+from netsonde.overlay.tasks import FIRST_DRAWN_ID, Book
 
 TCP, UDP = Filter(proto=6), Filter(proto=17)
 

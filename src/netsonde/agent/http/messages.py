@@ -48,22 +48,22 @@ async def handle(fields: Mapping[str, object], service: Service) -> Reply:
 async def _configure(asked: _Config, service: Service) -> Reply:
     match asked:
         case legacy.ConfigSketch():
-            done = await service.configure_sketch(asked.filter, asked.scope)
+            done = await service.tasks.add(asked.filter, scope=asked.scope)
             return replies.configured(str(done.task.id), done)
         case legacy.ConfigSketchCounter(counter=counter):
-            done = await service.add_counter(asked.sketch_id, counter, asked.scope)
+            done = await service.tasks.add_counter(asked.sketch_id, counter, asked.scope)
             text = f"sketch {done.task.id} counts {counter.increment.value} by {counter.key_type}"
             return replies.configured(text, done)
         case legacy.ConfigCounter():
-            done = await service.configure_counter(asked.filter, asked.scope)
-            answer = await service.ask_counter(asked.filter, asked.scope)
+            done = await service.tasks.count(asked.filter, asked.scope)
+            answer = await service.questions.about_counter(asked.filter, asked.scope)
             return replies.totals(answer, done.dropped)
 
 
 async def _ask(asked: _Query, service: Service) -> Reply:
     if isinstance(asked, legacy.QueryCounter):
-        return replies.totals(await service.ask_counter(asked.filter, asked.scope))
-    answer = await service.ask_sketch(_question(asked), asked.scope)
+        return replies.totals(await service.questions.about_counter(asked.filter, asked.scope))
+    answer = await service.questions.about_sketch(_question(asked), asked.scope)
     summary = answer.summary
     if isinstance(asked, legacy.QuerySketch):
         bound = summary.distinct if asked.key is None else summary.count(asked.key)

@@ -10,7 +10,8 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from netsonde.agent.service import Answered, Configured
+from netsonde.agent.questions import Answered
+from netsonde.agent.tasks import Configured
 from netsonde.model.bound import Bound
 from netsonde.model.coverage import Coverage
 from netsonde.model.errors import ProbeFailed

@@ -1,0 +1,194 @@
+"""Tasks as an agent is asked for them: add, list, replace, remove, at any time.
+
+The one idea: a change is one step of the book, then sent to everyone it concerns as the whole
+desired state; a host that is away gets it when it is back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from netsonde.agent.node import CONFIG_BUDGET_MS, Node
+from netsonde.model.coverage import Coverage
+from netsonde.model.errors import BadField, Changed, Unavailable
+from netsonde.model.task import Counter, Filter, Scope, Task
+from netsonde.model.window import TICK_NS
+from netsonde.overlay.tasks import Book, Series
+
+_SHOWN_REASONS = 3
+_ETAG_BYTES = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configured:
+    """A task as it stands now, and who has it."""
+
+    task: Task
+    scope: Scope
+    coverage: Coverage
+    dropped: tuple[str, ...] = ()
+    """Tasks of hosts below that gave way to one with its id, such as `sketch 0 of 10.0.0.4`."""
+
+    @property
+    def etag(self) -> str:
+        """What the task is, in short: changes with filter, counters and scope, and only then."""
+        counters = [
+            msgspec.structs.replace(counter, since_tick=0) for counter in self.task.counters
+        ]
+        wanted = msgspec.msgpack.encode((self.task.filter, counters, self.scope))
+        return hashlib.blake2b(wanted, digest_size=_ETAG_BYTES).hexdigest()
+
+
+class Tasks:
+    """The tasks of one agent, its own and its parent's."""
+
+    def __init__(self, *, node: Node, wall_ns: Callable[[], int], draw: Callable[[], int]) -> None:
+        self._node = node
+        self._wall_ns = wall_ns
+        self._draw = draw
+
+    async def add(
+        self, wanted: Filter, counters: tuple[Counter, ...] = (), scope: Scope | None = None
+    ) -> Configured:
+        """Start a task; raises BadField when the host is full or counts a key type twice.
+
+        A change that no host could carry out is withdrawn and raises Unavailable.
+        """
+        return await self._start("sketch", wanted, counters, resolved(self._node, scope))
+
+    async def add_counter(
+        self, sketch_id: int, counter: Counter, scope: Scope | None
+    ) -> Configured:
+        """Count by one more key type in a task; its scope is the task's.
+
+        Raises NotFound and BadField as `Book.with_counter`; withdrawn as in `add`.
+        """
+        before = self._node.book.sketch(sketch_id)
+        book, task = self._node.book.with_counter(sketch_id, counter, self._tick())
+        runs_in = book.scope_of(task)
+        if scope not in (None, runs_in):
+            raise BadField("scope", scope, f"{runs_in}, as of sketch {sketch_id}")
+        return await self._carry_out(book, task, runs_in, lambda now: now.with_version(before))
+
+    async def count(self, wanted: Filter, scope: Scope | None) -> Configured:
+        """Count the packets and bytes of a filter; an equal one that counts already is taken."""
+        runs_in = resolved(self._node, scope)
+        known = self._node.book.same_counter(wanted, runs_in)
+        if known is None:
+            return await self._start("counter", wanted, (), runs_in)
+        pushed = await self._node.push(runs_in, CONFIG_BUDGET_MS)
+        return Configured(
+            task=known, scope=runs_in, coverage=pushed.coverage, dropped=pushed.dropped
+        )
+
+    def all(self) -> tuple[Configured, ...]:
+        """List the tasks with keyed counters, in the order of their ids."""
+        sketches = [task for task in self._node.book.all() if task.series == "sketch"]
+        return tuple(self._as_it_stands(task) for task in sorted(sketches, key=lambda t: t.id))
+
+    def one(self, task_id: int) -> Configured:
+        """Find a task; raises NotFound naming the ids that exist."""
+        return self._as_it_stands(self._node.book.sketch(task_id))
+
+    async def replace(
+        self,
+        task_id: int,
+        wanted: Filter,
+        counters: tuple[Counter, ...],
+        scope: Scope | None,
+        etag: str,
+    ) -> Configured:
+        """Change a task into another; counters that stay the same keep their counts.
+
+        Raises Changed when the task is not what `etag` says any more, NotFound and BadField as
+        `Book.replaced`; withdrawn as in `add`.
+        """
+        before = self.one(task_id)
+        _check_etag(before, etag)
+        runs_in = scope or before.scope
+        book, task = self._node.book.replaced(
+            task_id, wanted, counters, scope=runs_in, since_tick=self._tick()
+        )
+        widest: Scope = "subtree" if "subtree" in (runs_in, before.scope) else "host"
+        return await self._carry_out(
+            book, task, widest, lambda now: now.with_version(before.task, before.scope)
+        )
+
+    async def remove(self, task_id: int, etag: str | None) -> Coverage:
+        """Remove a task for good; tells who has stopped it already, the others follow.
+
+        Raises Changed as `replace` where there is an `etag`, NotFound for an unknown task and
+        BadField for one of the parent's.
+        """
+        task = self._node.book.own_sketch(task_id)
+        before = self._as_it_stands(task)
+        if etag is not None:
+            _check_etag(before, etag)
+        self._node.change(self._node.book.without(task))
+        return (await self._node.push(before.scope, CONFIG_BUDGET_MS)).coverage
+
+    def _tick(self) -> int:
+        return self._wall_ns() // TICK_NS
+
+    def _as_it_stands(self, task: Task) -> Configured:
+        scope = self._node.book.scope_of(task)
+        own = Coverage.of(self._node.tree.own)
+        coverage = self._node.coverage() if scope == "subtree" else own
+        return Configured(task=task, scope=scope, coverage=coverage)
+
+    async def _start(
+        self, series: Series, wanted: Filter, counters: tuple[Counter, ...], scope: Scope
+    ) -> Configured:
+        drawn = None if self._node.tree.parent is None else self._draw()
+        book, task = self._node.book.with_task(
+            series, wanted, scope, self._tick(), drawn, counters=counters
+        )
+        return await self._carry_out(book, task, scope, lambda now: now.without(task))
+
+    async def _carry_out(
+        self, book: Book, task: Task, scope: Scope, withdrawn: Callable[[Book], Book]
+    ) -> Configured:
+        self._node.change(book)
+        pushed = await self._node.push(scope, CONFIG_BUDGET_MS)
+        if pushed.coverage.answered == 0:
+            self._node.change(withdrawn(self._node.book))
+            raise Unavailable(f"nothing was configured: {reasons(pushed.coverage)}")
+        return Configured(
+            task=task,
+            scope=book.scope_of(task),
+            coverage=pushed.coverage,
+            dropped=pushed.dropped,
+        )
+
+
+def resolved(node: Node, scope: Scope | None) -> Scope:
+    """Give the scope of a message that says none: an agent without a parent speaks for all."""
+    return scope or ("subtree" if node.tree.parent is None else "host")
+
+
+def scope_for(node: Node, task: Task, scope: Scope | None) -> Scope:
+    """Give the scope of a message about a task, which may not reach further than the task."""
+    if node.book.scope_of(task) == "subtree":
+        return resolved(node, scope)
+    if scope == "subtree":
+        raise BadField("scope", scope, f"host: {task.series} {task.id} is for this host alone")
+    return "host"
+
+
+def reasons(coverage: Coverage) -> str:
+    """Say in short why members are missing."""
+    shown = [f"{who} ({why})" for who, why in sorted(coverage.missing.items())[:_SHOWN_REASONS]]
+    more = len(coverage.missing) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+
+
+def _check_etag(task: Configured, etag: str) -> None:
+    if etag != task.etag:
+        raise Changed(
+            f"task {task.task.id} is not what '{etag:.40}' was read from: it is '{task.etag}' now; "
+            "read it again"
+        )
