@@ -6,7 +6,7 @@ Types are checked by the codec; here is what types cannot say: ranges, sizes, ca
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from netsonde.model import address, port
 from netsonde.model.errors import BadField
@@ -109,12 +109,10 @@ def _check_numbers(evidence: Evidence) -> None:
     for count in counts:
         if not 0 <= count < 1 << 63:
             raise BadField("evidence", count, "counts from 0 to 2^63 - 1")
-    reals: Iterable[float] = (
-        evidence.cpu_ratio,
-        *(x for pair in evidence.skew_ms.values() for x in pair),
-    )
-    if not all(map(math.isfinite, reals)):
-        raise BadField("evidence", "not finite", "numbers")
+    pairs = evidence.skew_ms.values()
+    reals = (evidence.cpu_ratio, *(real for pair in pairs for real in pair))
+    if not all(map(math.isfinite, reals)) or any(error < 0 for _, error in pairs):
+        raise BadField("evidence", reals, "finite numbers, and errors that are not negative")
 
 
 def _check_window(window: Window) -> None:

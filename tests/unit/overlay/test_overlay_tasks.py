@@ -1,11 +1,10 @@
 """One host's book of tasks."""
 
-import msgspec
 import pytest
 
 from netsonde.model.errors import BadField, NotFound
-from netsonde.model.task import MAX_COUNTERS, MAX_TASKS, Counter, Filter, Increment, Question, Task
-from netsonde.overlay.checks import check_question, check_tasks
+from netsonde.model.task import MAX_COUNTERS, MAX_TASKS, Counter, Filter, Increment, Task
+from netsonde.overlay.checks import check_tasks
 from netsonde.overlay.tasks import FIRST_DRAWN_ID, Book
 
 TCP, UDP = Filter(proto=6), Filter(proto=17)
@@ -104,38 +103,19 @@ def test_an_equal_filter_is_the_same_counter_when_its_scope_reaches_as_far() -> 
     assert book.same_counter(UDP, "host") == book.same_counter(UDP, "subtree") == wide
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"id": -1},
-        {"id": 2**31},
-        {"since_tick": -1},
-        {"filter": Filter(proto=256)},
-        {"filter": Filter(src="10.0.0.1")},
-        {"filter": Filter(dst="10.0.0.1/8")},
-        {"counters": (Counter(key_type="src_src"),)},
-        {"counters": (Counter(key_type="src"), Counter(key_type="src"))},
-        {"counters": (Counter(key_type="src", hitter_threshold=2.0),)},
-        {"counters": (Counter(key_type="src", hitter_threshold=float("nan")),)},
-        {"counters": (Counter(key_type="src", since_tick=-5),)},
-    ],
-)
-def test_a_parent_cannot_send_what_nobody_could_configure(change: dict[str, object]) -> None:
-    check_tasks([sketch(0)])
-    with pytest.raises(BadField):
-        check_tasks([msgspec.structs.replace(sketch(0), **change)])
-
-
-def test_a_parent_cannot_send_too_many_tasks_or_one_twice() -> None:
-    with pytest.raises(BadField, match="at most"):
-        check_tasks([sketch(number) for number in range(MAX_TASKS + 1)])
-    with pytest.raises(BadField, match="once"):
-        check_tasks([sketch(0), sketch(0, UDP)])
-
-
-@pytest.mark.parametrize("change", [{"key_type": "x"}, {"key": b"short"}, {"limit": 0}])
-def test_a_parent_cannot_ask_what_nobody_could_answer(change: dict[str, object]) -> None:
-    question = Question(series="sketch", task_id=0, key_type="src", key=bytes(40))
-    check_question(question)
-    with pytest.raises(BadField):
-        check_question(msgspec.structs.replace(question, **change))
+def test_a_task_that_is_replaced_keeps_what_stays_the_same() -> None:
+    by_src, by_dst = Counter(key_type="src"), Counter(key_type="dst")
+    book, _ = Book().with_task("sketch", TCP, "subtree", 10, None, counters=(by_src,))
+    grown, task = book.replaced(0, TCP, (by_dst, by_src), scope="host", since_tick=50)
+    since = {counter.key_type: counter.since_tick for counter in task.counters}
+    assert (task.since_tick, since) == (10, {"dst": 50, "src": 0})
+    assert (grown.all(), grown.for_children()) == ((task,), ())
+    again, other = grown.replaced(0, UDP, (by_src,), scope="host", since_tick=90)
+    assert (other.since_tick, other.counters) == (90, (by_src,))
+    assert len(again.all()) == 1
+    with pytest.raises(BadField, match="one counter of a task"):
+        book.replaced(0, TCP, (by_src, by_src), scope="host", since_tick=50)
+    with pytest.raises(NotFound, match="'sketch_id' is 9"):
+        book.replaced(9, TCP, (), scope="host", since_tick=50)
+    with pytest.raises(BadField, match="the parent's"):
+        Book(inherited=(sketch(0),)).replaced(0, TCP, (), scope="host", since_tick=50)

@@ -1,0 +1,106 @@
+"""What another agent sent is checked completely."""
+
+import msgspec
+import pytest
+
+from netsonde.model.errors import BadField
+from netsonde.model.evidence import MAX_NAMED, ClockStep, Evidence
+from netsonde.model.task import MAX_TASKS, Counter, Filter, Question, Task
+from netsonde.model.window import MAX_TICKS, Window
+from netsonde.overlay.checks import check_evidence, check_question, check_tasks
+
+TCP, UDP = Filter(proto=6), Filter(proto=17)
+
+
+def sketch(task_id: int, wanted: Filter = TCP, *counters: Counter) -> Task:
+    return Task(series="sketch", id=task_id, filter=wanted, counters=counters, since_tick=1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": -1},
+        {"id": 2**31},
+        {"since_tick": -1},
+        {"filter": Filter(proto=256)},
+        {"filter": Filter(src="10.0.0.1")},
+        {"filter": Filter(dst="10.0.0.1/8")},
+        {"filter": Filter(dport="443,80")},
+        {"filter": Filter(sport="70000")},
+        {"counters": (Counter(key_type="src_src"),)},
+        {"counters": (Counter(key_type="src"), Counter(key_type="src"))},
+        {"counters": (Counter(key_type="src", hitter_threshold=2.0),)},
+        {"counters": (Counter(key_type="src", hitter_threshold=float("nan")),)},
+        {"counters": (Counter(key_type="src", since_tick=-5),)},
+    ],
+)
+def test_a_parent_cannot_send_what_nobody_could_configure(change: dict[str, object]) -> None:
+    check_tasks([sketch(0)])
+    with pytest.raises(BadField):
+        check_tasks([msgspec.structs.replace(sketch(0), **change)])
+
+
+def test_a_parent_cannot_send_too_many_tasks_or_one_twice() -> None:
+    with pytest.raises(BadField, match="at most"):
+        check_tasks([sketch(number) for number in range(MAX_TASKS + 1)])
+    with pytest.raises(BadField, match="once"):
+        check_tasks([sketch(0), sketch(0, UDP)])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"key_type": "x"},
+        {"key": b"short"},
+        {"key_type": None},
+        {"limit": 0},
+        {"limit": 65_537},
+        {"task_id": -1},
+        {"of": "src"},
+        {"of": "x"},
+        {"of": "dst", "key_type": None, "key": None},
+        {"step_ticks": 7},
+        {"series": None},
+        {"filter": Filter(src="10.0.0.1")},
+        {"window": Window.last(0)},
+        {"window": Window.last(MAX_TICKS + 1)},
+        {"window": Window.range(10, 9)},
+        {"window": Window.range(-5, 9)},
+        {"window": Window.range(0, MAX_TICKS)},
+    ],
+)
+def test_a_parent_cannot_ask_what_nobody_could_answer(change: dict[str, object]) -> None:
+    question = Question(series="sketch", task_id=0, key_type="src", key=bytes(40), limit=65_536)
+    check_question(question)
+    with pytest.raises(BadField):
+        check_question(msgspec.structs.replace(question, **change))
+
+
+EVIDENCE = Evidence(
+    software={"1": 1}, hooks={"netfilter": ("10.0.0.2",)}, first_tick=1, last_tick=9
+)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"packets": -1},
+        {"packets": 1 << 63},
+        {"drops": {"not_ip": -1}},
+        {"drops": {str(number): 1 for number in range(65)}},
+        {"drops": {"x" * 81: 1}},
+        {"hooks": {"netfilter": ("10.0.0.2",) * (MAX_NAMED + 1)}},
+        {"hooks": {"netfilter": ("x" * 81,)}},
+        {"software": {"1": 1 << 70}},
+        {"first_tick": -1},
+        {"clock_steps": (ClockStep(tick=1, step_ms=1),) * (MAX_NAMED + 1)},
+        {"clock_steps": (ClockStep(tick=-1, step_ms=1),)},
+        {"skew_ms": {"10.0.0.2": (float("nan"), 1.0)}},
+        {"skew_ms": {"10.0.0.2": (0.0, -1.0)}},
+        {"cpu_ratio": float("inf")},
+    ],
+)
+def test_a_child_cannot_send_evidence_nobody_could_have(change: dict[str, object]) -> None:
+    check_evidence(EVIDENCE)
+    with pytest.raises(BadField):
+        check_evidence(msgspec.structs.replace(EVIDENCE, **change))
