@@ -48,9 +48,10 @@ function structs(schema, api) {
   return (choices(plain) || []).flatMap((one) => structs(one, api));
 }
 
-function fields(schema, api, depth) {
+// `asked`: of a body, where a field may be left out; an answer has all of its fields.
+function fields(schema, api, depth, asked) {
   const rows = Object.entries(schema.properties).map(([name, field]) => {
-    const needed = (schema.required || []).includes(name);
+    const needed = asked && (schema.required || []).includes(name);
     const fallback = resolved(field, api).default;
     const line = [
       element("span", { className: needed ? "name needed" : "name", textContent: name }), " ",
@@ -60,32 +61,32 @@ function fields(schema, api, depth) {
       field.description ? ` — ${field.description}` : null,
     ];
     const inner = depth < MAX_DEPTH ? structs(field, api) : [];
-    return element("li", {}, ...(inner.length ? [folded(line, inner, api, depth + 1)] : line));
+    return element("li", {}, ...(inner.length ? [folded(line, inner, api, depth + 1, asked)] : line));
   });
   return element("ul", { className: "fields" }, ...rows);
 }
 
-function folded(line, inner, api, depth) {
+function folded(line, inner, api, depth, asked) {
   const box = element("details", {}, element("summary", {}, ...line.filter((part) => part !== null)));
   box.addEventListener("toggle", () => {
-    if (box.open && box.children.length === 1) box.append(...described(inner, api, depth));
+    if (box.open && box.children.length === 1) box.append(...described(inner, api, depth, asked));
   });
   return box;
 }
 
-function described(alternatives, api, depth) {
+function described(alternatives, api, depth, asked) {
   return alternatives.flatMap((schema) => [
     alternatives.length > 1 ? element("h3", { textContent: schema.title }) : null,
     schema.description ? element("p", { className: "soft", textContent: schema.description }) : null,
-    fields(schema, api, depth),
+    fields(schema, api, depth, asked),
   ].filter((part) => part !== null));
 }
 
-function content(title, holder, api) {
+function content(title, holder, api, asked) {
   return Object.entries(holder.content || {}).flatMap(([type, { schema }]) => [
     element("h3", { textContent: `${title} ${type}` }),
     element("p", { className: "type", textContent: typeText(schema, api) }),
-    ...described(structs(schema, api), api, 0),
+    ...described(structs(schema, api), api, 0, asked),
   ]);
 }
 
@@ -105,7 +106,7 @@ function answers(call, api) {
     (Number(status) < 400 ? good : bad).push([status, answer]);
   }
   return [
-    ...good.flatMap(([status, answer]) => content(`Answer ${status}:`, answer, api)),
+    ...good.flatMap(([status, answer]) => content(`Answer ${status}:`, answer, api, false)),
     element("h3", { textContent: "Refusals, as application/problem+json" }),
     element("p", { textContent: bad.map(([status, { description }]) => `${status} ${description}`).join(" · ") }),
   ];
@@ -121,7 +122,7 @@ function operation(path, method, call, api) {
   box.addEventListener("toggle", () => {
     if (!box.open || body.children.length) return;
     body.append(...(call.description ? [element("p", { textContent: call.description })] : []),
-      ...parameters(call), ...content("Body:", call.requestBody || {}, api), ...answers(call, api));
+      ...parameters(call), ...content("Body:", call.requestBody || {}, api, true), ...answers(call, api));
   });
   if (location.hash === `#${call.operationId}`) box.open = true;
   return box;

@@ -79,7 +79,18 @@ def generated(handlers: Sequence[HTTPRouteHandler]) -> dict[str, Any]:
     for name, schema in document["components"]["schemas"].items():
         if structs[name].__struct_config__.forbid_unknown_fields:
             schema["additionalProperties"] = False
+        for one in schema.get("properties", {}).values():
+            _without_ellipsis(one)
     return document
+
+
+def _without_ellipsis(schema: dict[str, Any]) -> None:
+    """Let items of `tuple[X, ...]` be X: the generator takes the dots for an item of any kind."""
+    alternatives = schema.get("items", {}).get("oneOf", [])
+    if {} in alternatives:
+        schema["items"] = next(one for one in alternatives if one != {})
+    for inner in schema.get("oneOf", ()):
+        _without_ellipsis(inner)
 
 
 def _page(path: str, name: str, media_type: str) -> HTTPRouteHandler:

@@ -28,6 +28,10 @@ _ANY = "*"
 
 def routes(tasks: Tasks) -> list[HTTPRouteHandler]:
     """Give the handlers over an agent's tasks."""
+    return [*_reads(tasks), *_changes(tasks)]
+
+
+def _reads(tasks: Tasks) -> list[HTTPRouteHandler]:
 
     @get("/v1/tasks", tags=["tasks"], sync_to_thread=False, summary="List tasks")
     def list_tasks() -> TaskList:
@@ -55,6 +59,10 @@ def routes(tasks: Tasks) -> list[HTTPRouteHandler]:
     def show_task(task_id: FromPath[int]) -> Response[TaskBody]:
         return _answer(tasks.one(task_id))
 
+    return [list_tasks, add_task, show_task]
+
+
+def _changes(tasks: Tasks) -> list[HTTPRouteHandler]:
     @put(
         "/v1/tasks/{task_id:int}",
         tags=["tasks"],
@@ -85,7 +93,7 @@ def routes(tasks: Tasks) -> list[HTTPRouteHandler]:
         coverage = await tasks.remove(task_id, etag)
         return Response(None, headers={"X-Netsonde-Coverage": coverage.header()})
 
-    return [list_tasks, add_task, show_task, replace_task, remove_task]
+    return [replace_task, remove_task]
 
 
 def covered(coverage: Coverage) -> Covered:
