@@ -7,6 +7,8 @@
 
 #include "keytable.h"
 
+#include <sys/random.h>
+
 enum { FIRST_CAPACITY = 256 };
 
 struct key_table {
@@ -15,6 +17,7 @@ struct key_table {
 	ns_u32 most;		/* entries it may grow to */
 	struct ns_key masks[2]; /* of IPv4 and of IPv6 flows */
 	int ports_only;
+	int busy; /* a thread adds to it without the interpreter's lock */
 };
 
 static const char type_doc[] = "KeyTable(masks, capacity, ports_only, /)\n--\n\n"
@@ -24,39 +27,42 @@ static const char type_doc[] = "KeyTable(masks, capacity, ports_only, /)\n--\n\n
 			       "most entries held, 16 to 2^24; memory is taken as they come.\n"
 			       "ports_only: leave out records whose packets carried no ports.";
 
-static void put_into_index(struct ns_keytable *table)
-{
-	for (ns_u32 i = 0; i < table->used; i++)
-		table->index[ns_keytable_probe(table, &table->entries[i].key)] = i + 1;
-}
-
-/* Give a table room for more entries; returns -1 and changes nothing without memory. */
+/* Give a table room for more entries; returns -1 and changes nothing it holds without memory. */
 static int make_room(struct ns_keytable *table, ns_u32 capacity)
 {
-	struct ns_keytable larger = *table;
-	ns_u32 index = 32;
+	struct ns_keyindex larger = table->index;
+	struct ns_entry *entries;
+	ns_u64 *weights;
+	ns_u32 slots = 32;
 
-	while (index < 2 * capacity)
-		index *= 2;
-	larger.entries = malloc(capacity * sizeof(*larger.entries));
-	larger.weights = malloc(capacity * sizeof(*larger.weights));
-	larger.index = calloc(index, sizeof(*larger.index));
-	larger.capacity = capacity;
-	larger.index_mask = index - 1;
-	if (!larger.entries || !larger.weights || !larger.index) {
-		free(larger.entries);
-		free(larger.weights);
-		free(larger.index);
+	while (slots < 2 * capacity)
+		slots *= 2;
+	larger.slots = calloc(slots, sizeof(*larger.slots));
+	larger.mask = slots - 1;
+	weights = malloc(capacity * sizeof(*weights));
+	entries = larger.slots && weights ? realloc(table->entries, capacity * sizeof(*entries))
+					  : NULL;
+	if (!entries) {
+		free(larger.slots);
+		free(weights);
 		return -1;
 	}
-	if (table->used)
-		memcpy(larger.entries, table->entries, table->used * sizeof(*larger.entries));
-	put_into_index(&larger);
-	free(table->entries);
+	ns_keyindex_copy(&larger, &table->index);
+	free(table->index.slots);
 	free(table->weights);
-	free(table->index);
-	*table = larger;
+	table->entries = entries;
+	table->index = larger;
+	table->weights = weights;
+	table->capacity = capacity;
 	return 0;
+}
+
+/* Whether nobody adds to a table now; sets the exception when someone does. */
+static int is_free(const struct key_table *self)
+{
+	if (self->busy)
+		PyErr_SetString(PyExc_RuntimeError, "KeyTable: in use by another thread");
+	return !self->busy;
 }
 
 static PyObject *key_table_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
@@ -82,6 +88,11 @@ static PyObject *key_table_new(PyTypeObject *type, PyObject *arguments, PyObject
 	if (!self)
 		return NULL;
 	memcpy(self->masks, masks, sizeof(self->masks));
+	if (getrandom(self->table.index.secret, sizeof(self->table.index.secret), 0) !=
+	    sizeof(self->table.index.secret)) {
+		Py_DECREF(self);
+		return PyErr_SetFromErrno(PyExc_OSError);
+	}
 	self->ports_only = ports_only;
 	self->most = capacity;
 	if (make_room(&self->table, capacity < FIRST_CAPACITY ? capacity : FIRST_CAPACITY)) {
@@ -97,55 +108,75 @@ static void key_table_dealloc(PyObject *object)
 
 	free(self->table.entries);
 	free(self->table.weights);
-	free(self->table.index);
+	free(self->table.index.slots);
 	Py_TYPE(object)->tp_free(object);
 }
 
-static void add(struct key_table *self, const struct ns_record *record)
+/* Room for a batch, up to the most entries. Without memory it stays as it is and drops the lighter
+ * half, as when it is full. */
+static void expect_batch(struct key_table *self)
 {
 	struct ns_keytable *table = &self->table;
+	ns_u32 wanted = 4 * table->capacity;
 
-	if (table->used == table->capacity && table->capacity < self->most) {
-		ns_u32 wanted = 2 * table->capacity;
+	if (table->used + NS_KEY_BATCH <= table->capacity || table->capacity == self->most)
+		return;
+	if (make_room(table, wanted < self->most ? wanted : self->most))
+		self->most = table->capacity;
+}
 
-		/* Without memory it stays as it is and drops the lighter half, as when it is full.
-		 */
-		if (make_room(table, wanted < self->most ? wanted : self->most))
-			self->most = table->capacity;
+static void add(struct key_table *self, const struct ns_match *match,
+		const struct ns_record *records, size_t number)
+{
+	struct ns_keyed batch[NS_KEY_BATCH];
+	ns_u32 used = 0;
+
+	expect_batch(self);
+	for (size_t i = 0; i < number; i++) {
+		if (self->ports_only && !(records[i].key.flags & NS_KEY_HAS_PORTS))
+			continue;
+		if (!ns_matches(match, &records[i]))
+			continue;
+		ns_keytable_expect(&self->table, self->masks, &records[i], &batch[used++]);
+		if (used == NS_KEY_BATCH) {
+			ns_keytable_add(&self->table, batch, used);
+			expect_batch(self);
+			used = 0;
+		}
 	}
-	ns_keytable_add(table, self->masks, record);
+	ns_keytable_add(&self->table, batch, used);
 }
 
 static const char add_doc[] =
 	"add(records, match, /)\n--\n\n"
-	"Add the records (bytes of ns_record[n]) that pass match (bytes of one ns_match).";
+	"Add the records (bytes of ns_record[n]) that pass match (bytes of one ns_match). Other\n"
+	"threads may run meanwhile, but must leave this table alone.";
 
 static PyObject *key_table_add(PyObject *object, PyObject *arguments)
 {
 	struct key_table *self = (struct key_table *)object;
-	struct ns_match match;
 	Py_buffer records, filter;
+	struct ns_match match;
+	PyObject *result = NULL;
 
 	if (!PyArg_ParseTuple(arguments, "y*y*", &records, &filter))
 		return NULL;
 	if (filter.len != sizeof(match) || records.len % (Py_ssize_t)sizeof(struct ns_record)) {
 		PyErr_SetString(PyExc_ValueError, "add: records or match of the wrong size");
-		PyBuffer_Release(&records);
-		PyBuffer_Release(&filter);
-		return NULL;
+		goto release;
 	}
+	if (!is_free(self))
+		goto release;
 	memcpy(&match, filter.buf, sizeof(match));
-	for (Py_ssize_t i = 0; i < records.len / (Py_ssize_t)sizeof(struct ns_record); i++) {
-		const struct ns_record *record = (const struct ns_record *)records.buf + i;
-
-		if (self->ports_only && !(record->key.flags & NS_KEY_HAS_PORTS))
-			continue;
-		if (ns_matches(&match, record))
-			add(self, record);
-	}
+	self->busy = 1;
+	Py_BEGIN_ALLOW_THREADS add(self, &match, records.buf,
+				   (size_t)records.len / sizeof(struct ns_record));
+	Py_END_ALLOW_THREADS self->busy = 0;
+	result = Py_NewRef(Py_None);
+release:
 	PyBuffer_Release(&records);
 	PyBuffer_Release(&filter);
-	Py_RETURN_NONE;
+	return result;
 }
 
 static const char entries_doc[] = "entries()\n--\n\nGive a copy of the entries: ns_entry[n].";
@@ -154,6 +185,8 @@ static PyObject *key_table_entries(PyObject *object, PyObject *Py_UNUSED(none))
 {
 	const struct ns_keytable *table = &((struct key_table *)object)->table;
 
+	if (!is_free((struct key_table *)object))
+		return NULL;
 	return PyBytes_FromStringAndSize((const char *)table->entries,
 					 (Py_ssize_t)(table->used * sizeof(*table->entries)));
 }
@@ -174,6 +207,10 @@ static PyObject *key_table_restore(PyObject *object, PyObject *arguments)
 
 	if (!PyArg_ParseTuple(arguments, "y*KKI", &view, &packets, &bytes, &purges))
 		return NULL;
+	if (!is_free(self)) {
+		PyBuffer_Release(&view);
+		return NULL;
+	}
 	entries = (const struct ns_entry *)view.buf;
 	count = view.len / (Py_ssize_t)sizeof(*entries);
 	if (table->used || view.len % (Py_ssize_t)sizeof(*entries) ||
@@ -188,7 +225,8 @@ static PyObject *key_table_restore(PyObject *object, PyObject *arguments)
 		return PyErr_NoMemory();
 	}
 	for (Py_ssize_t i = 0; i < count; i++)
-		*ns_keytable_entry(table, &entries[i].key) = entries[i];
+		*ns_keytable_entry(table, ns_keyindex_hash(&table->index, &entries[i].key),
+				   &entries[i].key) = entries[i];
 	table->absent_packets = packets;
 	table->absent_bytes = bytes;
 	table->purges = purges;
@@ -202,19 +240,20 @@ static const char find_doc[] =
 static PyObject *key_table_find(PyObject *object, PyObject *argument)
 {
 	const struct ns_keytable *table = &((struct key_table *)object)->table;
+	const struct ns_entry *entry;
 	struct ns_key key;
-	ns_u32 at;
 
 	if (!PyBytes_Check(argument) || PyBytes_GET_SIZE(argument) != sizeof(key)) {
 		PyErr_SetString(PyExc_ValueError, "find: a key is 40 bytes");
 		return NULL;
 	}
 	memcpy(&key, PyBytes_AS_STRING(argument), sizeof(key));
-	at = ns_keytable_probe(table, &key);
-	if (!table->index[at])
+	if (!is_free((struct key_table *)object))
+		return NULL;
+	entry = ns_keytable_find(table, &key);
+	if (!entry)
 		Py_RETURN_NONE;
-	return PyBytes_FromStringAndSize((const char *)&table->entries[table->index[at] - 1],
-					 sizeof(struct ns_entry));
+	return PyBytes_FromStringAndSize((const char *)entry, sizeof(*entry));
 }
 
 static const char absent_doc[] = "absent()\n--\n\n"
@@ -226,6 +265,8 @@ static PyObject *key_table_absent(PyObject *object, PyObject *Py_UNUSED(none))
 {
 	const struct ns_keytable *table = &((struct key_table *)object)->table;
 
+	if (!is_free((struct key_table *)object))
+		return NULL;
 	return Py_BuildValue("KKI", (unsigned long long)table->absent_packets,
 			     (unsigned long long)table->absent_bytes, table->purges);
 }

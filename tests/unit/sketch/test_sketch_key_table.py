@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
 import numpy as np
 import pytest
 
@@ -70,6 +73,40 @@ def test_it_goes_on_as_the_table_it_was_restored_from(keys: int) -> None:
         table.add(records(200).tobytes(), every)
     assert later.entries() == whole.entries()
     assert later.absent() == whole.absent()
+
+
+def test_threads_add_to_tables_of_their_own_at_once() -> None:
+    masks, every = KeyType.parse("src", "key").masks(), match_bytes(Filter())
+    parts = [records(20000).tobytes()] * 4
+    tables = [KeyTable(masks, 1 << 15, False) for _ in parts]
+    with ThreadPoolExecutor(len(parts)) as pool:
+        list(pool.map(lambda table, part: table.add(part, every), tables, parts))
+    assert {table.entries() for table in tables} == {tables[0].entries()}
+    assert len(tables[0]) == 20000
+
+
+def test_a_table_in_use_by_another_thread_is_left_alone() -> None:
+    table = KeyTable(KeyType.parse("src", "key").masks(), 16, False)
+    many, every = records(1 << 16).tobytes(), match_bytes(Filter())
+    seen = Event()
+
+    def add_until_seen() -> None:
+        while not seen.is_set():
+            table.add(many, every)
+
+    def read_until_refused() -> None:
+        while not adding.done():
+            table.entries()
+
+    with ThreadPoolExecutor(1) as pool:
+        adding = pool.submit(add_until_seen)
+        try:
+            with pytest.raises(RuntimeError, match="in use by another thread"):
+                read_until_refused()
+        finally:
+            seen.set()
+        adding.result()
+    assert len(table) <= 16
 
 
 def test_it_refuses_what_no_table_was() -> None:
