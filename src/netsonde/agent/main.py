@@ -139,6 +139,8 @@ async def serve(
         dialer=dialer,
         monitor_socket=Path(config.monitor_socket),
         software=software,
+        wall_ns=time.time_ns,
+        mono_ns=time.monotonic_ns,
     )
     limits = Limits(max_bytes=config.probe_max_bytes, max_ms=config.probe_max_ms)
     async with Prober(address=own, limits=limits) as prober:

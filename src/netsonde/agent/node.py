@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import structlog
 
 from netsonde.agent.child import ChildLink
@@ -23,6 +24,7 @@ from netsonde.model.errors import BadField, Busy, NetsondeError, NotFound, Unava
 from netsonde.model.task import Question, Scope, Task
 from netsonde.model.window import TICKS_PER_S, TOTAL
 from netsonde.overlay.checks import check_question
+from netsonde.overlay.clock import compared
 from netsonde.overlay.gather import Ask, Gather, Gathered, Lost, Replied, next_budget_ms
 from netsonde.overlay.tasks import Book
 from netsonde.overlay.tree import Tree
@@ -54,13 +56,23 @@ class Node:
     """This host's tree, tasks and connections; alive while `run` runs."""
 
     def __init__(
-        self, *, own: str, file: StateFile, dialer: Dialer, monitor_socket: Path, software: str
+        self,
+        *,
+        own: str,
+        file: StateFile,
+        dialer: Dialer,
+        monitor_socket: Path,
+        software: str,
+        wall_ns: Callable[[], int],
+        mono_ns: Callable[[], int],
     ) -> None:
         state = file.load()
         self.tree = Tree(own, state.path, state.children)
         self.book = state.book
         self._file = file
         self._dialer = dialer
+        self._wall_ns = wall_ns
+        self._mono_ns = mono_ns
         self._monitor = MonitorLink(path=monitor_socket, desired=self._desired, software=software)
         self._parent: Inbound | None = None
         self._links: dict[str, ChildLink] = {}
@@ -89,12 +101,12 @@ class Node:
             member = command.member
             if member == self.tree.own:
                 await self._monitor.apply()
-                return Replied(member=member, coverage=Coverage.of(member), summary=None)
+                return Replied(member=member, coverage=Coverage.of(member))
             adoption = self._adoption(command.budget_ms)
             adopted = await self._child(member).call(adoption, peer.Adopted)
             self._learn(member, adopted)
             dropped.extend(adopted.dropped)
-            return Replied(member=member, coverage=adopted.coverage, summary=None)
+            return Replied(member=member, coverage=adopted.coverage)
 
         gather = self._gather(scope, budget_ms, summarised=False)
         await _drive(gather, ask)
@@ -108,9 +120,7 @@ class Node:
             if member == self.tree.own:
                 return await self._own_part(question)
             query = peer.Query(id=0, question=question, budget_ms=command.budget_ms)
-            part = await self._child(member).call(query, peer.Partial)
-            self._learn(member, part)
-            return Replied(member=member, coverage=part.coverage, summary=part.summary)
+            return await self._part_of(member, query)
 
         gather = self._gather(scope, budget_ms, summarised=True)
         await _drive(gather, ask)
@@ -184,6 +194,7 @@ class Node:
         """Answer the parent's question for the whole subtree; raises Busy for anyone else's."""
         if inbound is not self._parent or not self._has_parent():
             raise Busy(f"{inbound.name} is not the parent of {self.tree.own}")
+        came_mono_ns = self._mono_ns()
         check_question(request.question)
         budget_ms = min(request.budget_ms, MAX_BUDGET_MS)
         gathered = await self.ask(request.question, "subtree", budget_ms)
@@ -191,7 +202,29 @@ class Node:
             id=request.id,
             subtree=self.tree.members(),
             coverage=gathered.coverage,
-            summary=gathered.part.to_bytes() if gathered.part else None,
+            part=gathered.part.to_bytes() if gathered.part else None,
+            evidence=gathered.evidence,
+            wall_ns=self._wall_ns(),
+            held_ns=self._mono_ns() - came_mono_ns,
+        )
+
+    async def _part_of(self, member: str, query: peer.Query) -> Replied:
+        sent_mono_ns = self._mono_ns()
+        came = await self._child(member).call(query, peer.Partial)
+        clock = compared(
+            sent_mono_ns=sent_mono_ns,
+            came_mono_ns=self._mono_ns(),
+            came_wall_ns=self._wall_ns(),
+            held_ns=came.held_ns,
+            told_wall_ns=came.wall_ns,
+        )
+        self._learn(member, came)
+        return Replied(
+            member=member,
+            coverage=came.coverage,
+            part=came.part,
+            evidence=came.evidence,
+            clock=clock,
         )
 
     def peer_closed(self, inbound: Inbound) -> None:
@@ -214,7 +247,8 @@ class Node:
     async def _own_part(self, question: Question) -> Replied:
         own, expected_tick = self.tree.own, self._since_tick(question)
         answer = await self._monitor.ask(question)
-        evidence = answer.evidence
+        hooks = dict.fromkeys(answer.evidence.hooks, (own,))
+        evidence = msgspec.structs.replace(answer.evidence, hooks=hooks)
         late_ticks = evidence.first_tick - expected_tick
         partial = {}
         if evidence.missed_ticks:
@@ -223,10 +257,12 @@ class Node:
         elif question.window == TOTAL and late_ticks > LATE_TICKS:
             partial[own] = f"counting since {late_ticks / 10:.1f} s after it was configured"
         coverage = Coverage(members=(own,), partial=partial)
-        return Replied(member=own, coverage=coverage, summary=answer.part)
+        return Replied(member=own, coverage=coverage, part=answer.part, evidence=evidence)
 
     def _since_tick(self, question: Question) -> int:
         """Give the tick from which the question's counter, or its task, should have counted."""
+        if question.series is None:
+            return 0
         for task in self.book.all():
             if task.ref == (question.series, question.task_id):
                 counter = task.counter(question.key_type or "")

@@ -10,8 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 from netsonde.model.coverage import Coverage
-from netsonde.model.errors import ProtocolError
+from netsonde.model.errors import BadField, ProtocolError
+from netsonde.model.evidence import Evidence
+from netsonde.overlay.checks import check_evidence
+from netsonde.overlay.clock import Skew, seen_from_here
 from netsonde.sketch import part
 from netsonde.sketch.part import Part
 
@@ -38,8 +43,12 @@ class Replied:
 
     member: str
     coverage: Coverage
-    summary: bytes | None
+    part: bytes | None = None
     """`Part.to_bytes()`; None when none of its members answered, and where none was asked for."""
+    evidence: Evidence | None = None
+    """Of the members in `part`; its clocks are against the member's."""
+    clock: Skew | None = None
+    """The member's clock against this host's; None where they could not be compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +66,8 @@ class Gathered:
     coverage: Coverage
     part: Part | None
     """None when none came."""
+    evidence: Evidence | None
+    """Of the members in `part`, clocks against this host's."""
 
 
 @dataclass(slots=True)
@@ -68,6 +79,7 @@ class _Fold:
     missing: dict[str, str] = field(default_factory=dict)
     partial: dict[str, str] = field(default_factory=dict)
     parts: list[Part] = field(default_factory=list)
+    evidence: Evidence | None = None
 
     def lose(self, members: Iterable[str], reason: str) -> None:
         for member in members:
@@ -83,8 +95,8 @@ class _Fold:
         else:
             try:
                 if held:
-                    self._add(event.summary)
-            except ProtocolError as error:
+                    self._add(event)
+            except (BadField, ProtocolError) as error:
                 self.lose(held, f"left out: {error}")
             else:
                 self.contributors |= held
@@ -92,15 +104,19 @@ class _Fold:
         for member, reason in coverage.missing.items():
             self.lose((member,), reason)
 
-    def _add(self, data: bytes | None) -> None:
+    def _add(self, event: Replied) -> None:
         if not self.summarised:
             return
-        if data is None:
-            raise ProtocolError("its answer holds no counts")
-        one = part.read(data)
+        if event.part is None or event.evidence is None:
+            raise ProtocolError("its answer holds no counts, or not how they came about")
+        check_evidence(event.evidence)
+        one = part.read(event.part)
         if self.parts and not part.alike(self.parts[0], one):
             raise ProtocolError("its task has the same id and counts something else")
         self.parts.append(one)
+        skew_ms = seen_from_here(event.member, event.clock, event.evidence.skew_ms)
+        evidence = msgspec.structs.replace(event.evidence, skew_ms=skew_ms)
+        self.evidence = self.evidence.merged(evidence) if self.evidence else evidence
 
 
 class Gather:
@@ -146,4 +162,4 @@ class Gather:
             partial=fold.partial,
         )
         whole = part.merged(fold.parts, limit) if fold.parts else None
-        return Gathered(coverage=coverage, part=whole)
+        return Gathered(coverage=coverage, part=whole, evidence=fold.evidence)

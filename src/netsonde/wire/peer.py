@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from netsonde.model.coverage import Coverage
+from netsonde.model.evidence import Evidence
 from netsonde.model.task import Question, Task
 from netsonde.wire.frame import SCHEMA, Codec
 
@@ -58,13 +59,19 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Partial(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Child to parent, in reply to Query: the merged summary of those who answered."""
+    """Child to parent, in reply to Query: the merged part of those who answered."""
 
     id: int
     subtree: tuple[str, ...]
     coverage: Coverage
-    summary: bytes | None
-    """`sketch.Summary.to_bytes()`; None when no member answered."""
+    part: bytes | None
+    """`sketch.part.read` reads it; None when no member answered."""
+    evidence: Evidence | None
+    """Of the members in `part`; clocks in it are against the child's."""
+    wall_ns: int
+    """The child's clock when it sent this."""
+    held_ns: int
+    """How long after the question that was."""
 
 
 class ProbeRun(msgspec.Struct, frozen=True, kw_only=True, tag=True):

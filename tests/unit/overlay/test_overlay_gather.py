@@ -2,11 +2,13 @@
 
 import itertools
 
+import msgspec
 import numpy as np
 import pytest
 
 from netsonde.model.bound import Bound
 from netsonde.model.coverage import Coverage
+from netsonde.model.evidence import Evidence
 from netsonde.overlay.gather import Ask, Gather, Gathered, Lost, Replied, next_budget_ms
 from netsonde.sketch.summary import KEY_DTYPE, Summary
 
@@ -31,9 +33,22 @@ def packets(number: int, fingerprint: str = "task") -> bytes:
     ).to_bytes()
 
 
+def evidence(number: int, *hosts: str) -> Evidence:
+    return Evidence(
+        software={"1": len(hosts)},
+        hooks={"tables": hosts},
+        first_tick=1,
+        last_tick=2,
+        packets=number,
+        drops={"not_ip": number},
+    )
+
+
 def reply(member: str, number: int, *others: str, **missing: str) -> Replied:
     coverage = Coverage(members=(member, *others, *missing), missing=missing)
-    return Replied(member=member, coverage=coverage, summary=packets(number))
+    return Replied(
+        member=member, coverage=coverage, part=packets(number), evidence=evidence(number, member)
+    )
 
 
 def gather(budget_ms: int = 1000) -> Gather:
@@ -116,15 +131,22 @@ def test_a_host_its_parent_has_forgotten_is_missing() -> None:
 
 
 def test_a_child_that_counts_something_else_is_left_out() -> None:
-    other = Replied(member=LEAF, coverage=Coverage.of(LEAF), summary=packets(10, "another"))
+    other = Replied(
+        member=LEAF,
+        coverage=Coverage.of(LEAF),
+        part=packets(10, "another"),
+        evidence=evidence(10, LEAF),
+    )
     answer = fold(other, reply(OWN, 1), reply(INNER, 100, BELOW))
     assert total(answer) == 101
     assert "something else" in answer.coverage.missing[LEAF]
 
 
-@pytest.mark.parametrize("summary", [b"noise", None])
-def test_a_part_without_a_readable_summary_is_no_part(summary: bytes | None) -> None:
-    broken = Replied(member=LEAF, coverage=Coverage.of(LEAF), summary=summary)
+@pytest.mark.parametrize("part", [b"noise", None])
+def test_a_part_that_cannot_be_read_is_none(part: bytes | None) -> None:
+    broken = Replied(
+        member=LEAF, coverage=Coverage.of(LEAF), part=part, evidence=evidence(10, LEAF)
+    )
     answer = fold(reply(OWN, 1), broken, reply(INNER, 100, BELOW))
     assert total(answer) == 101
     assert list(answer.coverage.missing) == [LEAF]
@@ -132,9 +154,7 @@ def test_a_part_without_a_readable_summary_is_no_part(summary: bytes | None) -> 
 
 def test_a_child_below_which_nobody_answered_says_why() -> None:
     reasons = {INNER: "monitor away", BELOW: "not connected"}
-    silent = Replied(
-        member=INNER, coverage=Coverage(members=(INNER, BELOW), missing=reasons), summary=None
-    )
+    silent = Replied(member=INNER, coverage=Coverage(members=(INNER, BELOW), missing=reasons))
     answer = fold(reply(OWN, 1), reply(LEAF, 10), silent)
     assert (total(answer), answer.coverage.missing) == (11, reasons)
 
@@ -154,7 +174,7 @@ def test_the_first_event_of_a_member_stands_and_strangers_are_not_heard() -> Non
 
 def test_partial_hosts_stay_named() -> None:
     coverage = Coverage(members=(LEAF,), partial={LEAF: "late"})
-    late = Replied(member=LEAF, coverage=coverage, summary=packets(10))
+    late = Replied(member=LEAF, coverage=coverage, part=packets(10), evidence=evidence(10, LEAF))
     answer = fold(reply(OWN, 1), late, reply(INNER, 100, BELOW))
     assert answer.coverage.partial == {LEAF: "late"}
 
@@ -163,5 +183,39 @@ def test_configuration_needs_no_summaries() -> None:
     one = Gather(own=OWN, children={LEAF: (LEAF,)}, budget_ms=1000, summarised=False)
     one.start()
     for member in (OWN, LEAF):
-        one.handle(Replied(member=member, coverage=Coverage.of(member), summary=None))
-    assert one.result(1) == Gathered(coverage=Coverage(members=(OWN, LEAF)), part=None)
+        one.handle(Replied(member=member, coverage=Coverage.of(member)))
+    assert one.result(1) == Gathered(
+        coverage=Coverage(members=(OWN, LEAF)), part=None, evidence=None
+    )
+
+
+def test_evidence_adds_up_and_that_of_a_part_left_out_is_left_out() -> None:
+    answer = fold(reply(OWN, 1), reply(LEAF, 10, BELOW), reply(INNER, 100, BELOW))
+    assert answer.evidence
+    assert (answer.evidence.packets, answer.evidence.drops) == (11, {"not_ip": 11})
+    assert answer.evidence.hooks == {"tables": (OWN, LEAF)}
+
+
+@pytest.mark.parametrize("bad", [None, evidence(-1, LEAF)])
+def test_a_part_with_evidence_that_cannot_be_is_none(bad: Evidence | None) -> None:
+    broken = Replied(member=LEAF, coverage=Coverage.of(LEAF), part=packets(10), evidence=bad)
+    answer = fold(reply(OWN, 1), broken, reply(INNER, 100, BELOW))
+    assert (total(answer), list(answer.coverage.missing)) == (101, [LEAF])
+
+
+def test_clocks_add_up_down_the_tree_and_their_errors_with_them() -> None:
+    inner = evidence(100, INNER, BELOW)
+    inner = msgspec.structs.replace(inner, skew_ms={BELOW: (-4.0, 0.5)})
+    answer = fold(
+        reply(OWN, 1),
+        reply(LEAF, 10),
+        Replied(
+            member=INNER,
+            coverage=Coverage(members=(INNER, BELOW)),
+            part=packets(100),
+            evidence=inner,
+            clock=(3.0, 1.0),
+        ),
+    )
+    assert answer.evidence
+    assert answer.evidence.skew_ms == {INNER: (3.0, 1.0), BELOW: (-1.0, 1.5)}
