@@ -22,7 +22,7 @@ FUZZ_S := 10
 FUZZ := -max_total_time=$(FUZZ_S) -timeout=5 -rss_limit_mb=1024 -print_final_stats=1 \
 	-artifact_prefix=build/fuzz/
 
-.PHONY: help setup demo demo-mininet test test-c test-fast test-kernel test-kernels test-lab fuzz bench bench-smoke check format abi openapi clean
+.PHONY: help setup demo demo-mininet test test-c test-fast test-kernel test-kernels test-lab docs fuzz bench bench-smoke check format abi openapi clean
 .DEFAULT_GOAL := help
 
 help: ## print this help
@@ -51,6 +51,9 @@ test-kernel: $(VENV)/installed ## the programs in the kernel
 
 test-lab: $(VENV)/installed ## namespaces and real traffic
 	$(SUDO) $(BIN)/python -m pytest tests/lab
+
+docs: $(VENV)/installed ## run what the documentation prints, and check where it links
+	$(SUDO) $(BIN)/python -m pytest tests/docs
 
 fuzz: build/fuzz/frame build/fuzz/capture ## fuzz the parsers under ASan and UBSan, FUZZ_S=10 s each
 	@python3 tests/captures.py build/fuzz/seeds

@@ -15,18 +15,18 @@ from typing import NoReturn
 
 from netsonde.lab import namespace
 from netsonde.lab.errors import LabError
-from netsonde.lab.topology import Host
+from netsonde.lab.topology import ROOT_URL, Host
 
 
 def environment() -> dict[str, str]:
     """Give our environment with our interpreter's directory first in PATH, root's tools last.
 
     So `python` on a host is the one that has the packages of the examples, and an ordinary user,
-    who is root there, finds `nft` and `tc`.
+    who is root there, finds `nft` and `tc`. `netsonde` asks the root of the overlay.
     """
     path = os.environ.get("PATH", os.defpath)
     places = (str(Path(sys.executable).parent), path, "/usr/sbin", "/sbin")
-    return os.environ | {"PATH": os.pathsep.join(places)}
+    return {"NETSONDE_URL": ROOT_URL, **os.environ, "PATH": os.pathsep.join(places)}
 
 
 def become(host: Host, argv: Sequence[str]) -> NoReturn:

@@ -19,6 +19,10 @@ MAX_HOSTS = 254
 """As many as 10.0.0.0/24 has addresses."""
 
 
+ROOT_URL = "http://10.0.0.2:8000"
+"""Where the manager asks: h2, the root of the overlay."""
+
+
 @dataclass(frozen=True, slots=True)
 class Host:
     """One emulated machine; `number` counts from 1."""
