@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * Load for a link: `link_load send` puts small UDP packets on it as fast as it can, each of the
- * next flow, and `link_load sink` counts those that reach a socket. Each prints one number of
- * packets.
+ * Load for a link: `link_load send` puts small UDP packets on it as fast as it can, or at a rate,
+ * each of the next flow, and `link_load sink` counts those that reach a socket. Each prints one
+ * number of packets.
  *
  * The sender writes frames through a packet socket that bypasses the queueing discipline, so that
  * it, and not a socket for each flow, sets the pace; one source address is one flow.
@@ -82,7 +82,16 @@ static int open_packet_socket(const char *device)
 	return descriptor;
 }
 
-/* send DEVICE DESTINATION-MAC DESTINATION FIRST-SOURCE FLOWS SECONDS */
+/* Wait until so many packets are due at a rate since the start; 0: at once. */
+static void await_turn(double start_s, unsigned long sent, double rate)
+{
+	double wait_s = rate > 0 ? start_s + (double)sent / rate - now_s() : 0;
+
+	if (wait_s > 0)
+		nanosleep(&(struct timespec){.tv_nsec = (long)(wait_s * 1e9)}, NULL);
+}
+
+/* send DEVICE DESTINATION-MAC DESTINATION FIRST-SOURCE FLOWS SECONDS [PACKETS-PER-SECOND] */
 static int send_packets(char **argument)
 {
 	unsigned int flows = (unsigned int)atoi(argument[4]), first = ntohl(inet_addr(argument[3]));
@@ -91,7 +100,8 @@ static int send_packets(char **argument)
 	static struct frame frames[BATCH];
 	struct mmsghdr messages[BATCH] = {0};
 	struct iovec pieces[BATCH];
-	double end_s = now_s() + atof(argument[5]);
+	double start_s = now_s(), end_s = start_s + atof(argument[5]);
+	double rate = argument[6] ? atof(argument[6]) : 0;
 
 	if (descriptor < 0)
 		return failed("packet socket");
@@ -122,6 +132,7 @@ static int send_packets(char **argument)
 			frames[i].ip.check = 0;
 			frames[i].ip.check = checksum(&frames[i]);
 		}
+		await_turn(start_s, sent, rate);
 		taken = sendmmsg(descriptor, messages, BATCH, 0);
 		if (taken < 0 && errno != ENOBUFS)
 			return failed("send");
@@ -172,10 +183,11 @@ static int sink_packets(void)
 
 int main(int count, char **argument)
 {
-	if (count == 8 && !strcmp(argument[1], "send"))
+	if ((count == 8 || count == 9) && !strcmp(argument[1], "send"))
 		return send_packets(argument + 2);
 	if (count == 2 && !strcmp(argument[1], "sink"))
 		return sink_packets();
-	fprintf(stderr, "usage: link_load sink | send DEVICE MAC DESTINATION SOURCE FLOWS S\n");
+	fprintf(stderr,
+		"usage: link_load sink | send DEVICE MAC DESTINATION SOURCE FLOWS S [RATE]\n");
 	return 2;
 }
