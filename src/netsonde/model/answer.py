@@ -93,6 +93,7 @@ class DistributionAnswer(_Answer, frozen=True, kw_only=True, tag="distribution")
     increment: str
     keys: Bound
     total: Bound
+    """Of all keys; packets without ports have none where `by` has a port, and are not in it."""
     bins: tuple[Bin, ...]
     """Those that may hold a key, smallest first."""
     quantiles: tuple[Quantile, ...]
@@ -127,6 +128,8 @@ class ChangeAnswer(_Answer, frozen=True, kw_only=True, tag="change"):
     rows: tuple[KeyChange, ...]
     total: KeyChange
     """Of everything that passes; its key is empty."""
+    absent_upper: int
+    """Most that a key which is not in `rows` can have changed, up or down."""
     before: Certificate
     """Of the window compared with."""
 
@@ -139,7 +142,9 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     begins: str
     """Wall clock, UTC."""
     count: Bound | None
-    """None: nobody counted then."""
+    """Of what was counted then; None: nobody counted."""
+    whole: bool = True
+    """Whether every host that answered counted all of the step; False: there may have been more."""
 
 
 class SeriesAnswer(_Answer, frozen=True, kw_only=True, tag="series"):

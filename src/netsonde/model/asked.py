@@ -78,11 +78,13 @@ class Count(_About, frozen=True, kw_only=True, tag="count"):
 
 
 class Top(_About, frozen=True, kw_only=True, tag="top"):
-    """Who has most: the k largest keys, or those over a share of the total."""
+    """Who has most: the k largest keys, or those that may be over a share of the total."""
 
     by: str
     increment: IncrementName = "packets"
-    k: K = 10
+    k: Annotated[
+        K | None, Meta(description="default: 10, or with a share all that may be over it")
+    ] = None
     share: Share | None = None
 
 
@@ -106,7 +108,7 @@ class Distribution(_About, frozen=True, kw_only=True, tag="distribution"):
 
     by: str
     increment: IncrementName = "packets"
-    quantiles: tuple[Share, ...] = (0.5, 0.9, 0.99)
+    quantiles: Annotated[tuple[Share, ...], Meta(max_length=32)] = (0.5, 0.9, 0.99)
 
 
 class Spreaders(_About, frozen=True, kw_only=True, tag="spreaders"):

@@ -11,6 +11,11 @@ from netsonde.model.window import TICKS_PER_S, wall_text
 SCHEMA = 1
 """Of answers and certificates; a field may be added under the same number, none changes meaning."""
 
+_SHOWN_NAMES = 3
+_NOTED_SKEW_MS = 1000 / TICKS_PER_S
+"""Clocks that surely differ by more than a tick are told in the line."""
+_LEAST_SHARE = 0.0001
+
 
 class WindowCovered(msgspec.Struct, frozen=True, kw_only=True):
     """The time an answer is about."""
@@ -56,25 +61,43 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def line(self) -> str:
-        """Give one line for people: `exact · 8/8 hosts · 0 dropped · 30.0 s ending 12:04:31.2`."""
+        """Give one line for people: `exact · 8/8 hosts · 0 dropped · 30.0 s ending 12:04:31.2`.
+
+        Packets that are not IP are no flow's to miss, so they are told apart from those dropped.
+        """
         seen, found = self.coverage, self.evidence
-        dropped = sum(found.drops.values())
-        parts = [
-            "exact" if self.exact else "within bounds",
-            f"{seen.answered}/{seen.asked} {'host' if seen.asked == 1 else 'hosts'}",
-            f"{dropped} dropped",
-            f"{self.window.seconds:.1f} s ending {self.window.ends[11:-1]}",
-            "+".join(found.hooks) or "no hook",
-        ]
-        if self.spilled_ratio:
-            parts.insert(1, f"{self.spilled_ratio:.2%} in no record")
-        if seen.missing:
-            parts.append(f"missing {', '.join(sorted(seen.missing)[:3])}")
-        if seen.partial:
-            parts.append(f"partial {', '.join(sorted(seen.partial)[:3])}")
+        not_ip = found.drops.get("not_ip", 0)
+        dropped = sum(found.drops.values()) - not_ip
+        return " · ".join(
+            part
+            for part in (
+                "exact" if self.exact else "within bounds",
+                f"{_share(self.spilled_ratio)} in no record" if self.spilled_ratio else "",
+                f"{seen.answered}/{seen.asked} {'host' if seen.asked == 1 else 'hosts'}",
+                f"missing {_names(seen.missing)}" if seen.missing else "",
+                f"partial {_names(seen.partial)}" if seen.partial else "",
+                f"{dropped} dropped",
+                f"{not_ip} not IP" if not_ip else "",
+                f"{_span(self.window.seconds)} ending {self.window.ends[11:-1]}",
+                "+".join(sorted(found.hooks)) or "no hook",
+                *self._doubts(),
+            )
+            if part
+        )
+
+    def _doubts(self) -> list[str]:
+        """Say what else may surprise: time that was lost or set, and flows left out for speed."""
+        found, doubts = self.evidence, []
+        if found.missed_ticks:
+            doubts.append(f"{found.missed_ticks / TICKS_PER_S:.1f} s missed")
+        if found.told_one_in > 1:
+            doubts.append(f"flows told: 1 in {found.told_one_in}")
         if found.clock_steps:
-            parts.append("the clock was set")
-        return " · ".join(parts)
+            doubts.append("a clock was set")
+        apart_ms = max((abs(ms) - wrong for ms, wrong in found.skew_ms.values()), default=0.0)
+        if apart_ms > _NOTED_SKEW_MS:
+            doubts.append(f"clocks {apart_ms:.0f} ms apart")
+        return doubts
 
 
 def covered(asked: str, evidence: Evidence) -> WindowCovered:
@@ -88,3 +111,20 @@ def covered(asked: str, evidence: Evidence) -> WindowCovered:
         ends=wall_text(end),
         seconds=(end - first) / TICKS_PER_S,
     )
+
+
+def _names(members: dict[str, str]) -> str:
+    shown = ", ".join(sorted(members)[:_SHOWN_NAMES])
+    more = len(members) - _SHOWN_NAMES
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _share(ratio: float) -> str:
+    return f"{ratio:.2%}" if ratio >= _LEAST_SHARE else f"under {_LEAST_SHARE:.2%}"
+
+
+def _span(seconds: float) -> str:
+    for least, unit_s, unit in ((172_800, 86_400, "days"), (7200, 3600, "h"), (120, 60, "min")):
+        if seconds >= least:
+            return f"{seconds / unit_s:.1f} {unit}"
+    return f"{seconds:.1f} s"

@@ -45,7 +45,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """At most MAX_NAMED of them, latest last."""
     skew_ms: dict[str, tuple[float, float]] = {}
     """Host -> its clock against the asker's, and half the round trip it was told in: |error| is at
-    most that. Hosts that could not be compared are not in it."""
+    most that. Hosts that could not be compared are not in it; of others the MAX_NAMED whose clocks
+    are farthest off."""
     cpu_ratio: float = 0.0
     """Most of one CPU that a host's monitor used since it started."""
     rss_bytes: int = 0
@@ -76,14 +77,19 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
             flow_absent_upper=self.flow_absent_upper + other.flow_absent_upper,
             missed_ticks=max(self.missed_ticks, other.missed_ticks),
             clock_steps=tuple(
-                sorted(self.clock_steps + other.clock_steps, key=lambda step: step.tick)
+                sorted(self.clock_steps + other.clock_steps, key=lambda s: (s.tick, s.step_ms))
             )[-MAX_NAMED:],
-            skew_ms=dict(sorted((self.skew_ms | other.skew_ms).items())[:MAX_NAMED]),
+            skew_ms=_farthest(self.skew_ms | other.skew_ms),
             cpu_ratio=max(self.cpu_ratio, other.cpu_ratio),
             rss_bytes=max(self.rss_bytes, other.rss_bytes),
             tick_ms=max(self.tick_ms, other.tick_ms),
             told_one_in=max(self.told_one_in, other.told_one_in),
         )
+
+
+def _farthest(skew_ms: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+    ranked = sorted(skew_ms.items(), key=lambda one: (-abs(one[1][0]), one[0]))
+    return dict(sorted(ranked[:MAX_NAMED]))
 
 
 def _added(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
