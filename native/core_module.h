@@ -12,6 +12,10 @@ struct ns_walk {
 	PyObject_HEAD struct capture capture;
 };
 
+/* The module's merge(). */
+extern const char ns_merge_doc[];
+PyObject *ns_merge_records(PyObject *module, PyObject *arguments);
+
 extern PyTypeObject ns_flow_table_type;
 extern PyTypeObject ns_key_table_type;
 extern PyTypeObject ns_walk_type;

@@ -139,6 +139,7 @@ release:
 static PyMethodDef functions[] = {
 	{"places", places, METH_VARARGS, places_doc},
 	{"fold", fold, METH_VARARGS, fold_doc},
+	{"merge", ns_merge_records, METH_VARARGS, ns_merge_doc},
 	{NULL, NULL, 0, NULL},
 };
 

@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 from typing_extensions import Buffer
 
 Folded = tuple[bytes, bytes, bytes | None, bytes]
@@ -42,4 +44,7 @@ def fold(
     thin_shift: int = 0,
     /,
 ) -> Folded: ...
+def merge(
+    parts: Sequence[Buffer], most: int, config: Buffer, seed: int, /
+) -> tuple[bytes, bytes | None, bytes]: ...
 def places(config: bytes, keys: Buffer, /) -> bytes: ...

@@ -98,6 +98,8 @@ class Tick:
     """Id of the first of several ticks, `id` being the last's; None: it is one."""
     ticks: int = 1
     """Ticks that held packets."""
+    placement: bytes = b""
+    """`ns_config` of the table it is of: where flows live there; empty when nobody told."""
 
     @classmethod
     def of_span(cls, span: tuple[int, int, int, _core.Folded], placement: bytes) -> Tick:
@@ -113,6 +115,7 @@ class Tick:
             ranks=ranks,
             first_id=first_id,
             ticks=ticks,
+            placement=placement,
         )
 
     @property
@@ -186,6 +189,7 @@ class Reader:
             sides=(_side(tallies, _abi.IN, absent), _side(tallies, _abi.OUT, absent)),
             absent=absent,
             ranks=ranks,
+            placement=self._placement,
         )
 
     def next_sample_shift(self, tick: Tick) -> int:
