@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import structlog
 
-from netsonde.agent.peers import Connection, Dialer, Reply, Request
+from netsonde.agent.peers import Connection, Dialer, News, Reply, Request
 from netsonde.model.errors import NetsondeError, Unavailable
 from netsonde.wire import peer
 
@@ -34,7 +34,7 @@ class ChildLink:
         name: str,
         dialer: Dialer,
         adopt: Callable[[Connection], Awaitable[peer.Adopted]],
-        on_news: Callable[[str, peer.Adopted], None],
+        on_news: Callable[[str, News], None],
     ) -> None:
         self.name = name
         self._dialer = dialer
@@ -89,5 +89,5 @@ class ChildLink:
         self._fault = fault
         self._tried.set()
 
-    def _news(self, news: peer.Adopted) -> None:
+    def _news(self, news: News) -> None:
         self._on_news(self.name, news)

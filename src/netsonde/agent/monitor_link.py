@@ -16,7 +16,7 @@ import structlog
 
 from netsonde.agent import frames
 from netsonde.model.errors import Busy, NetsondeError, ProtocolError, Unavailable
-from netsonde.model.task import Question, Task
+from netsonde.model.task import Question
 from netsonde.wire import monitor
 from netsonde.wire.frame import SCHEMA
 
@@ -44,11 +44,11 @@ class MonitorLink:
     """Client of the monitor's unix socket; `run` keeps it connected until cancelled."""
 
     def __init__(
-        self, *, path: Path, desired: Callable[[], tuple[Task, ...]], software: str
+        self, *, path: Path, desired: Callable[[], monitor.Apply], software: str, host: str
     ) -> None:
         self._path = path
         self._desired = desired
-        self._software = software
+        self._hello = monitor.Hello(software=software, host=host)
         self._waiting: asyncio.Queue[_Turn] = asyncio.Queue(MAX_WAITING)
         self._current: _Turn | None = None
         self._away: str | None = "not connected yet"
@@ -65,7 +65,7 @@ class MonitorLink:
             await asyncio.sleep(pause_s)
 
     async def apply(self) -> None:
-        """Make the monitor run the tasks desired when its turn comes; raises as `ask` does."""
+        """Make the monitor run what is desired when its turn comes; raises as `ask` does."""
         await self._call(monitor.Apply(tasks=()), monitor.Applied)
 
     async def ask(self, question: Question) -> monitor.Answer:
@@ -134,16 +134,16 @@ class MonitorLink:
             writer.close()
 
     async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(monitor.REQUESTS.encode(monitor.Hello(software=self._software)))
+        writer.write(monitor.REQUESTS.encode(self._hello))
         welcome = _expect(await frames.read(reader, monitor.REPLIES), monitor.Welcome)
         if welcome.schema != SCHEMA:
             raise ProtocolError(f"the monitor speaks schema {welcome.schema}, this agent {SCHEMA}")
         applied = None
-        while applied != self._desired():  # it may change while the monitor applies
+        while applied is None or applied != self._desired():  # it may change meanwhile
             applied = self._desired()
-            writer.write(monitor.REQUESTS.encode(monitor.Apply(tasks=applied)))
+            writer.write(monitor.REQUESTS.encode(applied))
             _expect(await frames.read(reader, monitor.REPLIES), monitor.Applied)
-        log.info("monitor connected", hook=welcome.hook, tasks=len(applied))
+        log.info("monitor connected", hook=welcome.hook, tasks=len(applied.tasks))
 
     async def _read(
         self, reader: asyncio.StreamReader, replies: asyncio.Queue[monitor.Reply]
@@ -159,7 +159,7 @@ class MonitorLink:
             turn = self._current = await self._waiting.get()
             request = turn.request
             if isinstance(request, monitor.Apply):
-                request = monitor.Apply(tasks=self._desired())
+                request = self._desired()
             elif turn.reply.cancelled():
                 continue
             async with asyncio.timeout(REPLY_S):

@@ -15,20 +15,22 @@ import msgspec
 import structlog
 
 from netsonde.agent.child import ChildLink
+from netsonde.agent.event_flow import EventFlow
+from netsonde.agent.event_ring import EventRing
 from netsonde.agent.monitor_link import MonitorLink
 from netsonde.agent.peer_server import Inbound
-from netsonde.agent.peers import Connection, Dialer
+from netsonde.agent.peers import Connection, Dialer, News
 from netsonde.agent.state import State, StateFile
 from netsonde.model.coverage import Coverage
 from netsonde.model.errors import BadField, Busy, NetsondeError, NotFound, Unavailable
-from netsonde.model.task import Question, Scope, Task
+from netsonde.model.task import Question, Scope
 from netsonde.model.window import TICKS_PER_S, TOTAL
 from netsonde.overlay.checks import check_question
 from netsonde.overlay.clock import compared
 from netsonde.overlay.gather import Ask, Gather, Gathered, Lost, Replied, next_budget_ms
 from netsonde.overlay.tasks import Book
 from netsonde.overlay.tree import Tree
-from netsonde.wire import peer
+from netsonde.wire import monitor, peer
 from netsonde.wire.monitor import Status
 
 CONFIG_BUDGET_MS = 2000
@@ -73,7 +75,17 @@ class Node:
         self._dialer = dialer
         self._wall_ns = wall_ns
         self._mono_ns = mono_ns
-        self._monitor = MonitorLink(path=monitor_socket, desired=self._desired, software=software)
+        self.ring = EventRing()
+        self.events = EventFlow(
+            ring=self.ring,
+            own=own,
+            monitor_socket=monitor_socket,
+            software=software,
+            parent=self._upward,
+        )
+        self._monitor = MonitorLink(
+            path=monitor_socket, desired=self._desired, software=software, host=own
+        )
         self._parent: Inbound | None = None
         self._links: dict[str, ChildLink] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -84,6 +96,7 @@ class Node:
         async with asyncio.TaskGroup() as group:
             self._group = group
             group.create_task(self._monitor.run())
+            group.create_task(self.events.run())
             for child in self.tree.children:
                 self._start_link(child)
             await asyncio.Event().wait()
@@ -179,6 +192,7 @@ class Node:
         self.tree.adopted_by(request.path, self._has_parent())
         self._parent, self.book = inbound, book
         self._keep()
+        self.events.parent_changed()
         pushed = await self.push("subtree", min(request.budget_ms, MAX_BUDGET_MS))
         names = tuple(f"{task.series} {task.id} of {self.tree.own}" for task in dropped)
         if names:
@@ -232,8 +246,11 @@ class Node:
         if inbound is self._parent:
             self._parent = None
 
-    def _desired(self) -> tuple[Task, ...]:
-        return self.book.all()
+    def _desired(self) -> monitor.Apply:
+        return monitor.Apply(tasks=self.book.all())
+
+    def _upward(self) -> Inbound | None:
+        return self._parent if self._has_parent() else None
 
     def _has_parent(self) -> bool:
         return self._parent is not None and self._parent.name == self.tree.parent
@@ -292,7 +309,7 @@ class Node:
         return adopted
 
     def _start_link(self, child: str) -> ChildLink:
-        link = ChildLink(name=child, dialer=self._dialer, adopt=self._adopt, on_news=self._learn)
+        link = ChildLink(name=child, dialer=self._dialer, adopt=self._adopt, on_news=self._hear)
         self._links[child] = link
         self._running[child] = self._group.create_task(link.run())
         return link
@@ -302,6 +319,12 @@ class Node:
         if link is None:
             raise Unavailable(f"{child} is no leaf agent any more")
         return link
+
+    def _hear(self, child: str, news: News) -> None:
+        if isinstance(news, peer.Adopted):
+            self._learn(child, news)
+        else:
+            self.events.take_from_child(child, news, self.tree.children.get(child, ()))
 
     def _learn(self, child: str, report: peer.Adopted | peer.Partial) -> None:
         if self.tree.learn(child, report.subtree):

@@ -41,6 +41,8 @@ Reply = (
     | peer.ProbeClosed
     | peer.Refused
 )
+News = peer.Adopted | peer.Happened
+"""What a child tells without being asked."""
 R = TypeVar("R", bound=Reply)
 
 
@@ -48,7 +50,7 @@ class Connection:
     """The dialling side of one connection; made by `dial`."""
 
     def __init__(
-        self, name: str, writer: asyncio.StreamWriter, on_news: Callable[[peer.Adopted], None]
+        self, name: str, writer: asyncio.StreamWriter, on_news: Callable[[News], None]
     ) -> None:
         self.name = name
         self._writer = writer
@@ -102,6 +104,9 @@ class Connection:
                     future.set_exception(self._lost)
 
     def _take(self, message: peer.Message) -> None:
+        if isinstance(message, peer.Happened):
+            self._on_news(message)
+            return
         if not isinstance(message, Reply):
             raise ProtocolError(f"{self.name} sent {type(message).__name__} on our connection")
         if message.id == 0 and isinstance(message, peer.Adopted):
@@ -123,7 +128,7 @@ class Dialer:
 
     @asynccontextmanager
     async def dial(
-        self, name: str, on_news: Callable[[peer.Adopted], None] = lambda news: None
+        self, name: str, on_news: Callable[[News], None] = lambda news: None
     ) -> AsyncIterator[tuple[Connection, asyncio.Task[None]]]:
         """Connect to the agent of that name; give the connection and the task that ends with it.
 

@@ -34,6 +34,7 @@ class Service:
     ) -> None:
         self.tasks = tasks
         self.questions = questions
+        self.ring = node.ring
         self._node = node
         self._paths = paths
         self._query_deadline_ms = query_deadline_ms

@@ -6,9 +6,10 @@ Types are checked by the codec; here is what types cannot say: ranges, sizes, ca
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from netsonde.model import address, port
+from netsonde.model.detector import MAX_EVENTS, MAX_EVIDENCE, Event
 from netsonde.model.errors import BadField
 from netsonde.model.evidence import MAX_NAMED, Evidence
 from netsonde.model.key import KEY_BYTES, KeyType
@@ -28,6 +29,7 @@ MAX_TICK = 1 << 40
 STEPS_TICKS = (0, 1, 10, 100)
 _MAX_TEXT = 80
 _MAX_KINDS = 64
+_MAX_SENTENCE = 2000
 
 
 def check_tasks(tasks: Sequence[Task]) -> None:
@@ -89,6 +91,23 @@ def check_evidence(evidence: Evidence) -> None:
     _check_numbers(evidence)
     for tick in (evidence.first_tick, evidence.last_tick, *(s.tick for s in evidence.clock_steps)):
         _check_tick("evidence", tick)
+
+
+def check_events(events: Sequence[Event], dropped: int, subtree: Collection[str]) -> None:
+    """Check events that a child tells of hosts in its subtree; raises BadField."""
+    if len(events) > MAX_EVENTS or not 0 <= dropped < 1 << 63:
+        raise BadField("events", len(events), f"at most {MAX_EVENTS} at a time")
+    for event in events:
+        if event.host not in subtree or not event.id.startswith(f"{event.host}-"):
+            raise BadField("host", event.host, "a host at or below the child, also in the id")
+        texts = (event.id, event.detector, event.key_type, *event.sources)
+        if max(map(len, texts)) > _MAX_TEXT or len(event.sentence + event.key) > _MAX_SENTENCE:
+            raise BadField("event", event.id, f"names of at most {_MAX_TEXT} characters")
+        rows = max(len(event.evidence), len(event.sources), len(event.ports))
+        if rows > MAX_EVIDENCE or any(len(row.flow) > _MAX_SENTENCE for row in event.evidence):
+            raise BadField("evidence", rows, f"at most {MAX_EVIDENCE} rows")
+        for tick in (event.first_tick, event.last_tick, event.raised_tick):
+            _check_tick("event", tick)
 
 
 def _check_numbers(evidence: Evidence) -> None:

@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from netsonde.model.coverage import Coverage
+from netsonde.model.detector import Event
 from netsonde.model.evidence import Evidence
 from netsonde.model.task import Question, Task
 from netsonde.wire.frame import SCHEMA, Codec
@@ -72,6 +73,17 @@ class Partial(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The child's clock when it sent this."""
     held_ns: int
     """How long after the question that was."""
+
+
+class Happened(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Child to parent, in reply to nothing: events at and below the child."""
+
+    id: int
+    """0."""
+    events: tuple[Event, ...]
+    """Oldest first; again, where the parent may have them already."""
+    dropped: int
+    """Events before these that gave way to later ones."""
 
 
 class ProbeRun(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -154,6 +166,7 @@ Message = (
     | Adopted
     | Query
     | Partial
+    | Happened
     | ProbeRun
     | ProbeResult
     | ProbeOpen

@@ -11,10 +11,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import httpx
+import msgspec
 import numpy as np
 
 from netsonde.agent import main
 from netsonde.model.bound import Bound
+from netsonde.model.detector import Detector, Event
 from netsonde.model.evidence import Evidence
 from netsonde.model.key import KeyType
 from netsonde.model.task import Question, Task
@@ -47,6 +49,11 @@ class TableMonitor:
         self.connected = asyncio.Event()
         """Set once an agent has applied its tasks."""
         self.tasks: tuple[Task, ...] = ()
+        self.detectors: tuple[Detector, ...] = ()
+        self.names: list[str] = []
+        """As which hosts agents have greeted."""
+        self.happened: list[Event] = []
+        self._watchers: list[asyncio.StreamWriter] = []
         self.asked: list[Question] = []
         self._writers: list[asyncio.StreamWriter] = []
 
@@ -59,6 +66,7 @@ class TableMonitor:
         for writer in self._writers:
             writer.transport.abort()
         self._writers.clear()
+        self._watchers.clear()
         self.path.unlink(missing_ok=True)
         await asyncio.sleep(0)
 
@@ -69,17 +77,34 @@ class TableMonitor:
                 size = monitor.REQUESTS.body_bytes(await reader.readexactly(HEADER.size))
                 request = monitor.REQUESTS.decode(await reader.readexactly(size))
                 await self.answering.wait()
+                if isinstance(request, monitor.Watch):
+                    self._watched(request, writer)
+                    continue
                 writer.write(monitor.REPLIES.encode(self._reply(request)))
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
 
+    def happen(self, *events: Event) -> None:
+        """Tell the agent of events."""
+        self.happened += events
+        for writer in self._watchers:
+            writer.write(monitor.REPLIES.encode(monitor.Events(events=events)))
+
+    def _watched(self, watch: monitor.Watch, writer: asyncio.StreamWriter) -> None:
+        known = [event.id for event in self.happened]
+        begin = known.index(watch.after) + 1 if watch.after in known else 0
+        events = monitor.Events(events=tuple(self.happened[begin:]))
+        writer.write(monitor.REPLIES.encode(events))
+        self._watchers.append(writer)
+
     def _reply(self, request: monitor.Request) -> monitor.Reply:
         if isinstance(request, monitor.Hello):
+            self.names.append(request.host)
             return monitor.Welcome(schema=self.schema, software="test", hook="tables", since_tick=0)
         if self.refusal:
             return self.refusal
         if isinstance(request, monitor.Apply):
-            self.tasks = request.tasks
+            self.tasks, self.detectors = request.tasks, request.detectors
             self.connected.set()
             return monitor.Applied(tasks=len(self.tasks))
         assert isinstance(request, monitor.Ask)
@@ -124,6 +149,27 @@ def summary_of(
         first_tick=10,
         last_tick=20,
     )
+
+
+def event(host: str, number: int, **changes: object) -> Event:
+    """Give an alarm of a host."""
+    alarm = Event(
+        id=f"{host}-boot-{number}",
+        detector="port_scan",
+        state="raised",
+        host=host,
+        key_type="src",
+        key="127.0.0.9",
+        count=Bound.exactly(100),
+        peak=100,
+        threshold=50,
+        first_tick=1,
+        last_tick=50,
+        raised_tick=50,
+        wall_ns=1_700_000_000_000_000_000,
+        sentence="127.0.0.9 contacted 100 ports",
+    )
+    return msgspec.structs.replace(alarm, **changes)
 
 
 class Agent:

@@ -13,6 +13,12 @@ from netsonde.agent.monitor_link import MonitorLink
 from netsonde.wire import monitor
 
 WELCOME = monitor.Welcome(software="t", hook="t", since_tick=1)
+
+
+def desired() -> monitor.Apply:
+    return monitor.Apply(tasks=())
+
+
 Story = Callable[
     [asyncio.Task[None], Callable[[], Awaitable[asyncio.StreamWriter]]], Awaitable[None]
 ]
@@ -30,7 +36,7 @@ def tell(path: Path, story: Story) -> None:
 
     async def play() -> None:
         async with await asyncio.start_unix_server(serve, path), asyncio.timeout(20):
-            link = MonitorLink(path=path, desired=tuple, software="t")
+            link = MonitorLink(path=path, desired=desired, software="t", host="h")
             await story(asyncio.create_task(link.run()), connected.get)
 
     asyncio.run(play())

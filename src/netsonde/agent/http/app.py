@@ -11,7 +11,8 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ExceptionHandlersMap
 
-from netsonde.agent.http import body, document, host, messages, problem, tasks
+from netsonde.agent.http import body, document, events, host, messages, problem, tasks
+from netsonde.agent.http.streams import Streams
 from netsonde.agent.service import Service
 from netsonde.model import errors
 
@@ -49,7 +50,12 @@ def application(service: Service) -> Litestar:
 
 def versioned(service: Service) -> list[HTTPRouteHandler]:
     """Give the handlers of `/v1`, which the OpenAPI document describes."""
-    return [*tasks.routes(service.tasks), *host.routes(service)]
+    open_streams = Streams()
+    return [
+        *tasks.routes(service.tasks),
+        *events.routes(service.ring, open_streams),
+        *host.routes(service),
+    ]
 
 
 def _prototype(service: Service) -> list[HTTPRouteHandler]:
@@ -88,7 +94,7 @@ def _refuse(request: AnyRequest, error: errors.NetsondeError) -> AnyResponse:
 
 def _refuse_http(request: AnyRequest, error: HTTPException) -> AnyResponse:
     if _is_versioned(request):
-        return problem.http_refusal(error, body.MAX_BODY_BYTES)
+        return problem.http_refusal(request, error, body.MAX_BODY_BYTES)
     if error.status_code == 413:
         return _text(f"field 'body' is too long; allowed: {body.MAX_BODY_BYTES} bytes", 413)
     return _text(f"{error.detail}; messages go to POST /", error.status_code)

@@ -77,7 +77,8 @@ def generated(handlers: Sequence[HTTPRouteHandler]) -> dict[str, Any]:
             operation["responses"] = dict(sorted(responses.items()))
     structs = {**vars(asked), **vars(resource)}
     for name, schema in document["components"]["schemas"].items():
-        if structs[name].__struct_config__.forbid_unknown_fields:
+        struct = structs.get(name)
+        if struct is not None and struct.__struct_config__.forbid_unknown_fields:
             schema["additionalProperties"] = False
         for one in schema.get("properties", {}).values():
             _without_ellipsis(one)

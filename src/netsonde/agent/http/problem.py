@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Any
 
 import msgspec
-from litestar import Response
+from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
+from litestar.params import ParameterKwarg
 
 from netsonde.model import errors
 from netsonde.model.resource import Problem
@@ -45,7 +47,9 @@ def refusal(error: errors.NetsondeError) -> Response[bytes]:
     return respond(status_of(error), str(error))
 
 
-def http_refusal(error: HTTPException, body_limit_bytes: int) -> Response[bytes]:
+def http_refusal(
+    request: Request[Any, Any, Any], error: HTTPException, body_limit_bytes: int
+) -> Response[bytes]:
     """Say why a request reached no verb: no such path, method, header or parameter."""
     if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         allowed = f"{body_limit_bytes} bytes"
@@ -54,7 +58,7 @@ def http_refusal(error: HTTPException, body_limit_bytes: int) -> Response[bytes]
         )
     if isinstance(error, ValidationException) and isinstance(error.extra, list) and error.extra:
         said = error.extra[0]
-        name, allowed = str(said.get("key", "request")), str(said["message"])
+        name, allowed = _asked_as(request, str(said.get("key", "request"))), str(said["message"])
         return respond(400, f"field '{name}' is refused: {allowed}", field=name, allowed=allowed)
     return respond(error.status_code, error.detail, headers=error.headers)
 
@@ -81,6 +85,13 @@ def respond(
     return Response(
         msgspec.json.encode(said), status_code=status, media_type=MEDIA_TYPE, headers=headers
     )
+
+
+def _asked_as(request: Request[Any, Any, Any], name: str) -> str:
+    """Give the name that a client knows a handler's parameter by."""
+    parameter = request.route_handler.parsed_fn_signature.parameters.get(name)
+    known = parameter.kwarg_definition if parameter else None
+    return known.name or name if isinstance(known, ParameterKwarg) else name
 
 
 def _shown(value: object) -> str | None:

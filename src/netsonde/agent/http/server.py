@@ -19,6 +19,8 @@ MAX_CONNECTIONS = 64
 """HTTP connections at a time; one more is answered 503."""
 REQUEST_S = 5
 """Seconds a connection may take to bring its next request; then it is closed."""
+UNTAKEN_S = 20
+"""Seconds that a client may take none of what was sent to it; then its connection is closed."""
 
 log = structlog.get_logger()
 
@@ -98,6 +100,10 @@ class _PromptProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        # The kernel does it, be the client's window shut or its host gone (tcp(7)).
+        transport.get_extra_info("socket").setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNTAKEN_S * 1000
+        )
         self._expect_request()
 
     def on_response_complete(self) -> None:

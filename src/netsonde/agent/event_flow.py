@@ -1,0 +1,151 @@
+"""Events on their way: from the monitor and the children into the ring, and up to the parent.
+
+The one idea: nothing waits for a reader. The parent reads the ring as everybody does, from its own
+place; what it could not take in time is counted and told with the next events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from netsonde.agent import frames
+from netsonde.agent.event_ring import EventRing
+from netsonde.model.detector import Event
+from netsonde.model.errors import BadField, Busy, NetsondeError, ProtocolError, Unavailable
+from netsonde.overlay.checks import check_events
+from netsonde.wire import monitor, peer
+from netsonde.wire.frame import SCHEMA
+
+FIRST_PAUSE_S = 0.1
+LAST_PAUSE_S = 1.0
+GREETING_S = 5.0
+AT_ONCE = 64
+"""Events of one message to the parent."""
+BUSY_PAUSE_S = 0.2
+"""Seconds before a parent that does not read is sent more."""
+
+log = structlog.get_logger()
+
+
+class Upward(Protocol):
+    """The connection to the parent."""
+
+    def send(self, message: peer.Message) -> None:
+        """Send without waiting; raises Busy."""
+
+
+class EventFlow:
+    """Feeds one ring; `run` until cancelled."""
+
+    def __init__(
+        self,
+        *,
+        ring: EventRing,
+        own: str,
+        monitor_socket: Path,
+        software: str,
+        parent: Callable[[], Upward | None],
+    ) -> None:
+        self._ring = ring
+        self._own = own
+        self._path = monitor_socket
+        self._hello = monitor.Hello(software=software, host=own)
+        self._parent = parent
+        self._last_own = ""
+        """Id of the latest event of this host's monitor."""
+
+    async def run(self) -> None:
+        """Watch the monitor and tell the parent."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watch())
+            group.create_task(self._tell_parents())
+
+    def parent_changed(self) -> None:
+        """Hear that there is another connection to a parent."""
+        self._ring.wake()
+
+    def take_from_child(self, child: str, message: peer.Happened, subtree: Collection[str]) -> None:
+        """Take a child's events; those that its subtree cannot have are dropped."""
+        try:
+            check_events(message.events, message.dropped, subtree)
+        except BadField as error:
+            log.warning("events refused", child=child, reason=str(error))
+            self._take((), len(message.events))
+        else:
+            self._take(message.events, message.dropped)
+
+    def _take(self, events: tuple[Event, ...], dropped: int) -> None:
+        for event in self._ring.append(events, dropped):
+            if event.host == self._own or self._parent() is None:
+                log.warning(
+                    f"alarm {event.state}",
+                    detector=event.detector,
+                    host=event.host,
+                    key=event.key,
+                    said=event.sentence,
+                    id=event.id,
+                )
+
+    async def _watch(self) -> None:
+        pause_s = FIRST_PAUSE_S
+        while True:
+            try:
+                await self._watch_once()
+            except (NetsondeError, OSError, TimeoutError):
+                # The link to the same monitor says why it is away.
+                pause_s = min(2 * pause_s, LAST_PAUSE_S)
+            await asyncio.sleep(pause_s)
+
+    async def _watch_once(self) -> None:
+        try:
+            reader, writer = await asyncio.open_unix_connection(self._path)
+        except OSError as error:
+            raise Unavailable(f"nobody answers on {self._path} ({error.strerror})") from None
+        try:
+            async with asyncio.timeout(GREETING_S):
+                writer.write(monitor.REQUESTS.encode(self._hello))
+                welcome = await frames.read(reader, monitor.REPLIES)
+            if not isinstance(welcome, monitor.Welcome) or welcome.schema != SCHEMA:
+                raise ProtocolError(f"the monitor does not greet: {welcome!r:.100}")
+            writer.write(monitor.REQUESTS.encode(monitor.Watch(after=self._last_own)))
+            while True:
+                self._take_own(await frames.read(reader, monitor.REPLIES))
+        finally:
+            writer.close()
+
+    def _take_own(self, reply: monitor.Reply) -> None:
+        if not isinstance(reply, monitor.Events):
+            raise ProtocolError(f"the monitor sent {type(reply).__name__}, not events")
+        if reply.events:
+            self._last_own = reply.events[-1].id
+        self._take(reply.events, reply.dropped)
+
+    async def _tell_parents(self) -> None:
+        """Send everything held, and then what comes, to whoever is the parent.
+
+        A parent that was away, or has forgotten, so has it all; what it has already it leaves out.
+        """
+        told: Upward | None = None
+        place = reached = missed = 0
+        while True:
+            news, parent = self._ring.news, self._parent()
+            if parent is not told:
+                told, place = parent, self._ring.first
+                missed += max(0, place - reached)
+            if parent is None or place >= self._ring.last:
+                await news.wait()
+                continue
+            read = self._ring.after(place, AT_ONCE)
+            message = peer.Happened(id=0, events=read.events, dropped=missed + read.missed)
+            try:
+                parent.send(message)
+            except Busy:
+                await asyncio.sleep(BUSY_PAUSE_S)
+            else:
+                place, missed = read.place, 0
+                reached = max(reached, place)

@@ -1,0 +1,57 @@
+"""One ring, many readers, each with its place."""
+
+import asyncio
+
+from fleet import event
+
+from netsonde.agent.event_ring import MAX_HELD, EventRing
+
+HOST = "10.0.0.5"
+
+
+def filled(number: int) -> EventRing:
+    ring = EventRing()
+    ring.append(event(HOST, n) for n in range(1, number + 1))
+    return ring
+
+
+def test_an_event_is_taken_once() -> None:
+    ring = filled(3)
+    assert ring.append([event(HOST, 3), event(HOST, 4)]) == [event(HOST, 4)]
+    assert (ring.last, len(ring.after(0, 99).events)) == (4, 4)
+
+
+def test_a_reader_goes_on_after_the_event_it_knows() -> None:
+    ring = filled(5)
+    read = ring.after(ring.place(event(HOST, 3).id), 1)
+    assert (read.events, read.missed, read.place) == ((event(HOST, 4),), 0, 4)
+    assert ring.after(read.place, 9).events == (event(HOST, 5),)
+    assert ring.after(5, 9).events == ring.after(99, 9).events == ()
+    assert ring.place("no such") == ring.place(None) == 0
+
+
+def test_a_slow_reader_is_told_what_it_missed_and_unread_events_are_dropped() -> None:
+    ring = filled(10)
+    place = ring.after(0, 4).place
+    ring.append(event(HOST, n) for n in range(11, MAX_HELD + 21))
+    read = ring.after(place, 1)
+    assert (read.missed, read.events) == (16, (event(HOST, 21),))
+    assert ring.dropped == 16
+    assert ring.first == 20
+    ring.append((), dropped=5)
+    assert ring.dropped == 21
+
+
+def test_waiting_ends_with_news_and_not_with_a_mere_wake() -> None:
+    async def story() -> None:
+        ring = filled(1)
+        waiting = asyncio.create_task(ring.wait_after(1))
+        await asyncio.sleep(0)
+        ring.wake()
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        ring.append([event(HOST, 2)])
+        async with asyncio.timeout(5):
+            await waiting
+
+    asyncio.run(story())
