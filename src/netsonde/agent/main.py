@@ -150,7 +150,12 @@ async def serve(
             tasks=Tasks(
                 node=node, wall_ns=time.time_ns, draw=lambda: secrets.randbits(_DRAWN_BITS)
             ),
-            questions=Questions(node=node, query_deadline_ms=config.query_deadline_ms),
+            questions=Questions(
+                node=node,
+                query_deadline_ms=config.query_deadline_ms,
+                software=software,
+                wall_ns=time.time_ns,
+            ),
             query_deadline_ms=config.query_deadline_ms,
         )
         peers = PeerServer(

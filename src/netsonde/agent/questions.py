@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from netsonde.agent.node import Node
 from netsonde.agent.tasks import reasons, resolved, scope_for
+from netsonde.model.answer import Answer
+from netsonde.model.asked import Asked
 from netsonde.model.coverage import Coverage
 from netsonde.model.errors import NotFound, Unavailable
 from netsonde.model.task import Filter, Question, Scope
+from netsonde.model.window import TICK_NS
+from netsonde.overlay.gather import Gathered
+from netsonde.sketch.answers import Heard, answered
+from netsonde.sketch.planning import Plan, planned
 from netsonde.sketch.summary import Summary
+
+CLOSING_TICKS = 2
+"""Ticks before now that every host has closed, where ticks are not longer than usual."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,9 +34,44 @@ class Answered:
 class Questions:
     """What an agent can be asked about its tasks and its past."""
 
-    def __init__(self, *, node: Node, query_deadline_ms: int) -> None:
+    def __init__(
+        self,
+        *,
+        node: Node,
+        query_deadline_ms: int,
+        software: str,
+        wall_ns: Callable[[], int],
+    ) -> None:
         self._node = node
         self._query_deadline_ms = query_deadline_ms
+        self._software = software
+        self._wall_ns = wall_ns
+
+    def plan(self, asked: Asked) -> tuple[Plan, Scope]:
+        """Check a question and settle what it leaves open.
+
+        Raises BadField naming what is wrong, NotFound for an unknown task or counter.
+        """
+        task = None if asked.task is None else self._node.book.sketch(asked.task)
+        reaches = (
+            resolved(self._node, asked.scope)
+            if task is None
+            else scope_for(self._node, task, asked.scope)
+        )
+        return planned(asked, task, self._wall_ns() // TICK_NS - CLOSING_TICKS), reaches
+
+    async def ask(self, asked: Asked) -> Answer:
+        """Answer a question; raises as `plan`, and Unavailable when no host answered."""
+        plan, scope = self.plan(asked)
+        gathered = await asyncio.gather(*(self._gather(one, scope) for one in plan.questions))
+        heard = [
+            Heard(part=one.part, coverage=one.coverage, evidence=one.evidence)
+            for one in gathered
+            if one.part is not None and one.evidence is not None
+        ]
+        if len(heard) != len(plan.questions):
+            raise Unavailable(f"no host answered: {_why(gathered)}")
+        return answered(plan, heard, self._software)
 
     async def about_sketch(self, question: Question, scope: Scope | None) -> Answered:
         """Answer a question about one counter of a sketch.
@@ -53,10 +99,17 @@ class Questions:
         return await self._ask(Question(series="counter", task_id=task.id), reaches)
 
     async def _ask(self, question: Question, scope: Scope) -> Answered:
-        gathered = await self._node.ask(question, scope, self._query_deadline_ms)
+        gathered = await self._gather(question, scope)
         if not isinstance(gathered.part, Summary):
-            raise Unavailable(f"no host answered: {reasons(gathered.coverage)}")
+            raise Unavailable(f"no host answered: {_why([gathered])}")
         return Answered(summary=gathered.part, coverage=gathered.coverage)
+
+    async def _gather(self, question: Question, scope: Scope) -> Gathered:
+        return await self._node.ask(question, scope, self._query_deadline_ms)
+
+
+def _why(gathered: Sequence[Gathered]) -> str:
+    return next(reasons(one.coverage) for one in gathered if one.part is None)
 
 
 def _described(wanted: Filter) -> str:

@@ -20,6 +20,8 @@ from netsonde.model.detector import Detector, Event
 from netsonde.model.evidence import Evidence
 from netsonde.model.key import KeyType
 from netsonde.model.task import Question, Task
+from netsonde.sketch.part import Part
+from netsonde.sketch.series import Series
 from netsonde.sketch.summary import KEY_DTYPE, Summary
 from netsonde.wire import monitor
 from netsonde.wire.frame import HEADER
@@ -112,25 +114,34 @@ class TableMonitor:
         return self._answer(request.question)
 
     def _answer(self, question: Question) -> monitor.Reply:
-        task = next((t for t in self.tasks if t.ref == (question.series, question.task_id)), None)
-        if task is None:
-            return monitor.Failed(kind="NotFound", reason=f"no {question.series} here")
+        task = Task(series="sketch", id=-1, filter=question.filter, since_tick=10)
+        if question.series is not None:
+            refs = {task.ref: task for task in self.tasks}
+            if (question.series, question.task_id) not in refs:
+                return monitor.Failed(kind="NotFound", reason=f"no {question.series} here")
+            task = refs[question.series, question.task_id]
         table = self.tables.get(question.key_type or "", {})
-        summary = summary_of(task, question, table, self.totals)
+        part: Part = summary_of(task, question, table, self.totals)
+        if question.step_ticks:
+            part = series_of(question, self.totals[0])
         evidence = Evidence(
             software={"test": 1},
             hooks={"tables": ()},
             first_tick=task.since_tick + self.late_ticks,
             last_tick=task.since_tick + self.late_ticks,
+            packets=self.totals[0],
             missed_ticks=self.missed_ticks,
         )
-        return monitor.Answer(part=summary.to_bytes(), evidence=evidence)
+        return monitor.Answer(part=part.to_bytes(), evidence=evidence)
 
 
 def summary_of(
     task: Task, question: Question, table: dict[str, int], totals: tuple[int, int]
 ) -> Summary:
     kind = KeyType.parse(question.key_type or "src")
+    if question.key is not None:
+        wanted = kind.format(question.key)
+        table = {key: count for key, count in table.items() if key == wanted}
     keys = [kind.parse_key(key) for key in table]
     counts = np.array(list(table.values()), np.int64)
     counter = task.counter(kind.name)
@@ -148,6 +159,23 @@ def summary_of(
         distinct=Bound.exactly(len(keys)),
         first_tick=10,
         last_tick=20,
+    )
+
+
+def series_of(question: Question, count: int) -> Series:
+    """Give the same count in every step."""
+    window = question.window
+    ticks = np.arange(window.first_tick, window.last_tick + 1, question.step_ticks, dtype=np.int64)
+    counts = np.full(len(ticks), count, np.int64)
+    return Series(
+        fingerprint=f"{question.filter}{question.window}",
+        step_ticks=question.step_ticks,
+        first_ticks=ticks,
+        lower=counts,
+        estimate=counts,
+        upper=counts,
+        counted=np.ones(len(ticks), np.bool_),
+        hosts=np.ones(len(ticks), np.int64),
     )
 
 

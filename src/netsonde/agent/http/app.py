@@ -11,7 +11,7 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ExceptionHandlersMap
 
-from netsonde.agent.http import body, document, events, host, messages, problem, tasks
+from netsonde.agent.http import body, document, events, host, messages, problem, questions, tasks
 from netsonde.agent.http.streams import Streams
 from netsonde.agent.service import Service
 from netsonde.model import errors
@@ -53,6 +53,7 @@ def versioned(service: Service) -> list[HTTPRouteHandler]:
     open_streams = Streams()
     return [
         *tasks.routes(service.tasks),
+        *questions.routes(service.questions, open_streams),
         *events.routes(service.ring, open_streams),
         *host.routes(service),
     ]

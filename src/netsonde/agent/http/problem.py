@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -27,6 +28,7 @@ STATUS: dict[type[errors.NetsondeError], int] = {
 }
 """HTTP status of every error, most special first."""
 _SHOWN_CHARS = 120
+_MISSING = re.compile(r"Missing required (\w+) parameter '([^']+)'")
 
 
 def status_of(error: errors.NetsondeError) -> int:
@@ -34,17 +36,18 @@ def status_of(error: errors.NetsondeError) -> int:
     return next(code for kind, code in STATUS.items() if isinstance(error, kind))
 
 
+def described(error: errors.NetsondeError) -> Problem:
+    """Describe an error."""
+    status = status_of(error)
+    if isinstance(error, errors.BadField):
+        value = _shown(error.value)
+        return _problem(status, str(error), error.field, value, error.allowed)
+    return _problem(status, str(error))
+
+
 def refusal(error: errors.NetsondeError) -> Response[bytes]:
     """Say why a request was refused."""
-    if isinstance(error, errors.BadField):
-        return respond(
-            status_of(error),
-            str(error),
-            field=error.field,
-            value=_shown(error.value),
-            allowed=error.allowed,
-        )
-    return respond(status_of(error), str(error))
+    return _response(described(error))
 
 
 def http_refusal(
@@ -60,6 +63,9 @@ def http_refusal(
         said = error.extra[0]
         name, allowed = _asked_as(request, str(said.get("key", "request"))), str(said["message"])
         return respond(400, f"field '{name}' is refused: {allowed}", field=name, allowed=allowed)
+    if missing := _MISSING.match(error.detail):
+        allowed = f"a {missing[1]} parameter of that name"
+        return respond(400, f"field '{missing[2]}' is missing", field=missing[2], allowed=allowed)
     return respond(error.status_code, error.detail, headers=error.headers)
 
 
@@ -72,8 +78,19 @@ def respond(
     allowed: str | None = None,
     headers: dict[str, str] | None = None,
 ) -> Response[bytes]:
-    """Write a problem; its title says no more than its status, so its type is `about:blank`."""
-    said = Problem(
+    """Say why a request was refused, in other words."""
+    return _response(_problem(status, detail, field, value, allowed), headers)
+
+
+def _problem(
+    status: int,
+    detail: str,
+    field: str | None = None,
+    value: str | None = None,
+    allowed: str | None = None,
+) -> Problem:
+    """Its title says no more than its status, so its type is `about:blank` (RFC 9457 §4.2.1)."""
+    return Problem(
         type="about:blank",
         title=HTTPStatus(status).phrase,
         status=status,
@@ -82,8 +99,11 @@ def respond(
         value=value,
         allowed=allowed,
     )
+
+
+def _response(said: Problem, headers: dict[str, str] | None = None) -> Response[bytes]:
     return Response(
-        msgspec.json.encode(said), status_code=status, media_type=MEDIA_TYPE, headers=headers
+        msgspec.json.encode(said), status_code=said.status, media_type=MEDIA_TYPE, headers=headers
     )
 
 

@@ -23,6 +23,7 @@ MAX_STREAMS = 16
 HEARTBEAT_S = 15.0
 """Seconds of silence after which a comment shows that the stream lives."""
 MEDIA_TYPE = "text/event-stream"
+ALIVE = b": alive\n\n"
 _AT_ONCE = 16
 
 
@@ -67,7 +68,7 @@ async def of_events(ring: EventRing, place: int, wanted: Wanted) -> AsyncIterato
     """Give the frames of the events after a place, for ever."""
     while True:
         if not await in_time(ring.wait_after(place)):
-            yield b": alive\n\n"
+            yield ALIVE
             continue
         read = ring.after(place, _AT_ONCE)
         place = read.place
