@@ -18,7 +18,8 @@ BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "base", 
 LOOSE_ENDS = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b|NotImplementedError|keep in sync")
 INCLUDES = {
     "core": re.compile(
-        r'"(abi|flowtable|hash|hll|parse|port|link|fold|match|keyindex|keytable|largest|merge|thin)\.h"'
+        r'"(abi|flowtable|fold|hash|hll|keyindex|keyset|keytable|largest|link|match|merge|parse|port'
+        r'|thin)\.h"'
     ),
     "bpf": re.compile(r'"[a-z_]+(\.bpf)?\.h"|<(linux/(bpf|if_packet|pkt_cls)|bpf/bpf_[a-z_]+)\.h>'),
     "native": re.compile(

@@ -30,15 +30,20 @@ NS_INLINE ns_u128 ns_wide_product(ns_u64 a, ns_u64 b)
 
 /* NH over the key's 64-bit words (2^-64-almost-universal, as in hash.h), then a multilinear hash of
  * its two halves. User space has the wide multiplication that BPF lacks: three do. */
-NS_INLINE ns_u32 ns_keyindex_hash(const struct ns_keyindex *index, const struct ns_key *key)
+NS_INLINE ns_u32 ns_key_hash(const ns_u64 *secret, const struct ns_key *key)
 {
-	const ns_u64 *word = (const ns_u64 *)key, *secret = index->secret;
+	const ns_u64 *word = (const ns_u64 *)key;
 	ns_u128 sum = ns_wide_product(word[0] + secret[0], word[1] + secret[1]) +
 		      ns_wide_product(word[2] + secret[2], word[3] + secret[3]) +
 		      ns_wide_product(word[4] + secret[4], secret[5] | 1);
 
 	return (ns_u32)(((ns_u64)sum * (secret[6] | 1) + (ns_u64)(sum >> 64) * (secret[7] | 1)) >>
 			32);
+}
+
+NS_INLINE ns_u32 ns_keyindex_hash(const struct ns_keyindex *index, const struct ns_key *key)
+{
+	return ns_key_hash(index->secret, key);
 }
 
 NS_INLINE int ns_key_equal(const struct ns_key *a, const struct ns_key *b)

@@ -18,6 +18,8 @@ PyObject *ns_merge_records(PyObject *module, PyObject *arguments);
 
 extern PyTypeObject ns_flow_table_type;
 extern PyTypeObject ns_key_table_type;
+extern PyTypeObject ns_sliding_count_type;
+extern PyTypeObject ns_sliding_spread_type;
 extern PyTypeObject ns_walk_type;
 
 #endif

@@ -172,11 +172,13 @@ static enum feed_end feed_frames(struct flow_table *self, struct capture *captur
 }
 
 static const char feed_doc[] =
-	"feed(walk, window, offset, tick_ns, /)\n--\n\n"
+	"feed(walk, window, offset, tick_ns, most_ticks=0, /)\n--\n\n"
 	"Count the packets of a capture's window from offset on, in ticks of tick_ns. Packets are\n"
 	"taken in order: one older than the tick being filled counts in it. Returns (offset, "
 	"packets,\n"
-	"why): why is 'span' (take() the closed ticks, then go on), 'more' (the window is used up "
+	"why): why is 'span' (take() the closed ticks, at most most_ticks unless that is 0, then "
+	"go "
+	"on), 'more' (the window is used up "
 	"to\n"
 	"offset) or what is corrupt there.";
 
@@ -190,8 +192,8 @@ static PyObject *flow_table_feed(PyObject *object, PyObject *arguments)
 	Py_ssize_t offset;
 	Py_buffer window;
 
-	if (!PyArg_ParseTuple(arguments, "O!y*nK", &ns_walk_type, &walk, &window, &offset,
-			      &tick_ns))
+	if (!PyArg_ParseTuple(arguments, "O!y*nK|I", &ns_walk_type, &walk, &window, &offset,
+			      &tick_ns, &self->span.most_ticks))
 		return NULL;
 	if (offset < 0 || offset > window.len || !tick_ns) {
 		PyErr_SetString(PyExc_ValueError,

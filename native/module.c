@@ -6,6 +6,7 @@
 #include "core_module.h"
 
 #include "folded.h"
+#include "keyset.h"
 
 static const char fold_doc[] =
 	"fold(hot, cold, slices, lg_buckets, cpus, epoch, thin_shift=0, /)\n--\n\n"
@@ -136,7 +137,51 @@ release:
 	return result;
 }
 
+static const char select_doc[] =
+	"select(records, match, masks, key, /)\n--\n\n"
+	"Give the records (bytes of ns_record[n]) that pass match (bytes of one ns_match) and\n"
+	"whose key is a masked 40-byte key. masks: 80 bytes, of IPv4 flows and of IPv6 flows.";
+
+static PyObject *select_records(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+	Py_buffer records, filter, masks, wanted;
+	struct ns_record *kept = NULL;
+	PyObject *result = NULL;
+	struct ns_match match;
+	size_t used = 0;
+
+	if (!PyArg_ParseTuple(arguments, "y*y*y*y*", &records, &filter, &masks, &wanted))
+		return NULL;
+	if (records.len % (Py_ssize_t)sizeof(*kept) || filter.len != sizeof(match) ||
+	    masks.len != 2 * sizeof(struct ns_key) || wanted.len != sizeof(struct ns_key)) {
+		PyErr_SetString(PyExc_ValueError, "select: an argument of the wrong size");
+		goto release;
+	}
+	memcpy(&match, filter.buf, sizeof(match));
+	kept = malloc((size_t)records.len + 1);
+	if (!kept) {
+		PyErr_NoMemory();
+		goto release;
+	}
+	for (size_t i = 0; i < (size_t)records.len / sizeof(*kept); i++) {
+		const struct ns_record *record = (const struct ns_record *)records.buf + i;
+		struct ns_key key = ns_masked(&record->key, masks.buf);
+
+		if (ns_key_equal(&key, wanted.buf) && ns_matches(&match, record))
+			kept[used++] = *record;
+	}
+	result = PyBytes_FromStringAndSize((char *)kept, (Py_ssize_t)(used * sizeof(*kept)));
+release:
+	free(kept);
+	PyBuffer_Release(&records);
+	PyBuffer_Release(&filter);
+	PyBuffer_Release(&masks);
+	PyBuffer_Release(&wanted);
+	return result;
+}
+
 static PyMethodDef functions[] = {
+	{"select", select_records, METH_VARARGS, select_doc},
 	{"places", places, METH_VARARGS, places_doc},
 	{"fold", fold, METH_VARARGS, fold_doc},
 	{"merge", ns_merge_records, METH_VARARGS, ns_merge_doc},
@@ -159,6 +204,8 @@ PyMODINIT_FUNC PyInit__core(void)
 		return NULL;
 	if (PyModule_AddType(module, &ns_flow_table_type) ||
 	    PyModule_AddType(module, &ns_key_table_type) ||
+	    PyModule_AddType(module, &ns_sliding_count_type) ||
+	    PyModule_AddType(module, &ns_sliding_spread_type) ||
 	    PyModule_AddType(module, &ns_walk_type)) {
 		Py_DECREF(module);
 		return NULL;

@@ -48,7 +48,8 @@ int ns_span_close(struct ns_span *span, struct ns_memory_table *table, ns_u64 ti
 		span->first_tick = tick;
 	span->last_tick = tick;
 	span->ticks++;
-	return span->folded.absent || span->folded.used > NS_SPAN_RECORDS;
+	return span->folded.absent || span->folded.used > NS_SPAN_RECORDS ||
+	       span->ticks == span->most_ticks;
 }
 
 PyObject *ns_span_take(struct ns_span *span)

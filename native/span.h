@@ -17,6 +17,7 @@ struct ns_span {
 	struct ns_tally before[NS_DIRECTIONS * NS_PARITIES]; /* of the slices, which only grow */
 	ns_u64 first_tick, last_tick;
 	ns_u32 ticks;
+	ns_u32 most_ticks; /* 0: any number */
 };
 
 /**
@@ -25,8 +26,8 @@ struct ns_span {
  * @table: the table; its next epoch begins
  * @tick: id of the tick
  *
- * Return: 0; 1 when the span should be taken now: it is long, or this tick spilled, so that bounds
- * on absent flows stay those of one tick; -1 without memory.
+ * Return: 0; 1 when the span should be taken now: it is long, of as many ticks as it may have, or
+ * this tick spilled, so that bounds on absent flows stay those of one tick; -1 without memory.
  */
 int ns_span_close(struct ns_span *span, struct ns_memory_table *table, ns_u64 tick);
 

@@ -109,16 +109,18 @@ class Capture:
         """Size of the file on disk; 0 of a pipe."""
         return self._source.size_bytes
 
-    def ticks(self) -> Iterator[tuple[Tick, int]]:
+    def ticks(self, most_at_once: int = 0) -> Iterator[tuple[Tick, int]]:
         """Count the file; give its ticks, several at a time, and the bytes of it read so far.
 
-        Packets are taken in the file's order; one older than the tick being filled counts in it.
+        `most_at_once`: 1 gives each tick by itself, 0 as many together as fit. Packets are taken in the file's order; one older than the tick being filled counts in it.
         A tick that spilled ends what is given together.
         """
         offset = 0
         try:
             while True:
-                offset, packets, why = self._table.feed(self._walk, self._window, offset, TICK_NS)
+                offset, packets, why = self._table.feed(
+                    self._walk, self._window, offset, TICK_NS, most_at_once
+                )
                 self.packets += packets
                 if why == "more":
                     refilled = self._refill(offset)
