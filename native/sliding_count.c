@@ -15,9 +15,10 @@ struct sliding_count {
 };
 
 static const char type_doc[] =
-	"SlidingCount(bytes, window_ticks, before, capacity, /)\n--\n\n"
+	"SlidingCount(in_bytes, window_ticks, before, capacity, /)\n--\n\n"
 	"Packets or bytes of each key in a window that slides tick by tick.\n\n"
-	"bytes: whether bytes count. window_ticks: 1 or more. before: whether the window of the\n"
+	"in_bytes: whether bytes count. window_ticks: 1 or more. before: whether the window of "
+	"the\n"
 	"same length before it is kept too. capacity: most counts of a key in a tick that are\n"
 	"remembered, as many for each tick, at least one and at most 2^24; memory is taken as\n"
 	"they come.";

@@ -5,13 +5,14 @@ The built-in ones (`netsonde.model.detectors`) are made of the same few fields a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from netsonde.model.bound import Bound
-from netsonde.model.errors import BadField
+from netsonde.model.errors import BadField, TooLarge
 from netsonde.model.key import KeyType
 from netsonde.model.task import Filter, Increment
 
@@ -55,8 +56,8 @@ class Detector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     clear_ticks: Annotated[int, Meta(ge=1, le=6000)] = 20
     """... for so many ticks in a row."""
     sentence: Annotated[str, Meta(max_length=200)] = "{key} reached {count}"
-    """What an event says; {key}, each field of `by` such as {src}, {count} and {window} are filled
-    in."""
+    """What an event says. Filled in: {key}, each field of `by` such as {src}, {count}, {window},
+    and of `change` {before} and {now}."""
 
     def check(self) -> None:
         """Raise BadField for fields that do not go together, naming the first."""
@@ -71,6 +72,17 @@ class Detector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 raise BadField("threshold", self.threshold, f"1 to {MAX_SPREAD} for spread")
         if self.measure != "change" and self.factor != 1.0:
             raise BadField("factor", self.factor, "only with the measure change")
+
+
+def check_all(detectors: Sequence[Detector]) -> None:
+    """Raise BadField unless these can run together on a host."""
+    names = [detector.name for detector in detectors]
+    if len(names) > MAX_DETECTORS:
+        raise TooLarge("detectors", len(names), f"at most {MAX_DETECTORS} on a host")
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise BadField("detectors", twice, "each name once")
+    for detector in detectors:
+        detector.check()
 
 
 class EvidenceRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,7 +137,9 @@ class DetectorState(msgspec.Struct, frozen=True, kw_only=True):
     raised: int
     """Alarms that were raised since it was configured."""
     suppressed: int
-    """Alarms not raised since then, since MAX_ACTIVE were already."""
+    """Keys over the threshold now and not raised, since MAX_ACTIVE are."""
+    suppressed_most: int
+    """Most of these at a time since it was configured."""
     keys: int
     """Keys it remembers."""
     items: int

@@ -30,7 +30,7 @@ from netsonde.kernel.sizing import lg_buckets, possible_cpus
 from netsonde.model.errors import BadField, NetsondeError, UnsupportedByKernel
 from netsonde.model.window import TICK_NS
 from netsonde.monitor import privilege
-from netsonde.monitor.event_log import EventLog
+from netsonde.monitor.alarms import Alarms
 from netsonde.monitor.keep import PAUSE_S, KeptFile, directory_beside
 from netsonde.monitor.pace import Pace
 from netsonde.monitor.server import Server, bind
@@ -38,7 +38,7 @@ from netsonde.monitor.takeover import close_gap
 from netsonde.monitor.tasks import Tasks
 from netsonde.monitor.ticker import Ticker
 from netsonde.sketch.absent import placement
-from netsonde.sketch.tick import Reader
+from netsonde.sketch.tick import Reader, Tick
 from netsonde.wire import log, settings
 
 _HASH_WORDS = 8
@@ -114,8 +114,8 @@ class Monitor:
         places = placement(path.hash_key, path.lg_buckets)
         self._tasks.restore(kept.load(), gap, places, now_tick)
         pace = Pace(config.cpu_budget_percent / 100)
-        self._events = EventLog(secrets.token_hex(_BOOT_BYTES))
-        self._ticker = Ticker(path, reader, self._tasks.absorb, pace)
+        self._alarms = Alarms(secrets.token_hex(_BOOT_BYTES))
+        self._ticker = Ticker(path, reader, self._absorb, pace)
 
     async def run(self, listener: socket.socket) -> None:
         """Count and answer until SIGTERM or SIGINT, then pass on what was counted."""
@@ -123,7 +123,7 @@ class Monitor:
         server = Server(
             self._tasks,
             self._ticker,
-            self._events,
+            self._alarms,
             allowed_uids=frozenset({0, agent_uid}),
             software=_SOFTWARE,
             hook=self._path.hook,
@@ -144,6 +144,10 @@ class Monitor:
         structlog.get_logger().info(
             "monitor stopped", packets=self._tasks.packets, drops=dict(self._tasks.drops)
         )
+
+    def _absorb(self, tick: Tick) -> None:
+        self._tasks.absorb(tick)
+        self._alarms.absorb(tick)
 
     async def _keep_up(self) -> None:
         """Keep the counts now and then, for the case that this process is killed."""

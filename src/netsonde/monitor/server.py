@@ -15,10 +15,11 @@ from pathlib import Path
 
 import structlog
 
+from netsonde.model.detector import check_all
 from netsonde.model.errors import Busy, NetsondeError, ProtocolError
 from netsonde.model.evidence import Evidence
 from netsonde.model.window import TICK_NS, TOTAL
-from netsonde.monitor.event_log import EventLog
+from netsonde.monitor.alarms import Alarms
 from netsonde.monitor.tasks import Tasks
 from netsonde.monitor.ticker import Ticker
 from netsonde.wire import monitor as wire
@@ -62,7 +63,7 @@ class Server:
         self,
         tasks: Tasks,
         ticker: Ticker,
-        log: EventLog,
+        alarms: Alarms,
         *,
         allowed_uids: frozenset[int],
         software: str,
@@ -71,7 +72,7 @@ class Server:
     ) -> None:
         self._tasks = tasks
         self._ticker = ticker
-        self._events = log
+        self._alarms = alarms
         self._allowed_uids = allowed_uids
         self._software = software
         self._hook = hook
@@ -108,6 +109,7 @@ class Server:
             hello = await _receive(reader)
         if not isinstance(hello, wire.Hello) or hello.schema != SCHEMA:
             raise ProtocolError(f"the agent speaks another schema than {SCHEMA}: {hello!r:.100}")
+        self._alarms.call_host(hello.host)
         welcome = wire.Welcome(
             software=self._software, hook=self._hook, since_tick=self._ticker.since_tick
         )
@@ -129,14 +131,15 @@ class Server:
     ) -> None:
         """Send events until the agent closes the connection, or says anything."""
         closed = asyncio.ensure_future(reader.read(1))
-        place = self._events.place(watch.after)
+        log = self._alarms.log
+        place = log.place(watch.after)
         try:
             while not closed.done():
-                events, dropped, place = self._events.after(place)
+                events, dropped, place = log.after(place)
                 frame = wire.Events(events=tuple(events), dropped=dropped)
                 writer.write(wire.REPLIES.encode(frame))
                 await writer.drain()
-                news = asyncio.ensure_future(self._events.wait_after(place))
+                news = asyncio.ensure_future(log.wait_after(place))
                 try:
                     await asyncio.wait((news, closed), return_when=asyncio.FIRST_COMPLETED)
                 finally:
@@ -146,8 +149,11 @@ class Server:
 
     async def _reply(self, request: wire.Request) -> wire.Reply:
         match request:
-            case wire.Apply(tasks=tasks):
-                self._tasks.apply(tasks, await self._ticker.flush())
+            case wire.Apply(tasks=tasks, detectors=detectors):
+                check_all(detectors)
+                now_tick = await self._ticker.flush()
+                self._tasks.apply(tasks, now_tick)
+                self._alarms.apply(detectors, now_tick)
                 return wire.Applied(tasks=len(tasks))
             case wire.Ask(question=question):
                 if question.window == TOTAL:
@@ -188,6 +194,7 @@ class Server:
             failed_refreshes=self._ticker.failed_refreshes,
             cpu_seconds=usage.ru_utime + usage.ru_stime,
             rss_bytes=usage.ru_maxrss * 1024,
+            detectors=self._alarms.states(),
         )
 
 

@@ -112,7 +112,8 @@ class Capture:
     def ticks(self, most_at_once: int = 0) -> Iterator[tuple[Tick, int]]:
         """Count the file; give its ticks, several at a time, and the bytes of it read so far.
 
-        `most_at_once`: 1 gives each tick by itself, 0 as many together as fit. Packets are taken in the file's order; one older than the tick being filled counts in it.
+        `most_at_once`: 1 gives each tick by itself, 0 as many together as fit. Packets are taken in
+        the file's order; one older than the tick being filled counts in it.
         A tick that spilled ends what is given together.
         """
         offset = 0

@@ -11,6 +11,7 @@ import pytest
 
 from netsonde.model.bound import Bound
 from netsonde.model.detector import MAX_EVENTS, Event
+from netsonde.monitor.alarms import Alarms
 from netsonde.monitor.event_log import EventLog
 from netsonde.monitor.pace import Pace
 from netsonde.monitor.server import Server, bind
@@ -102,12 +103,11 @@ def serve(path: Path, story: Callable[[EventLog, Server, Callable], Awaitable[No
         return agent
 
     async def play() -> None:
-        log = EventLog(BOOT)
-        tasks = Tasks()
+        alarms, tasks = Alarms(BOOT), Tasks()
         server = Server(
             tasks,
             Ticker(None, None, tasks.absorb, Pace(1.0)),
-            log,
+            alarms,
             allowed_uids=frozenset({os.getuid()}),
             software="t",
             hook="t",
@@ -117,7 +117,7 @@ def serve(path: Path, story: Callable[[EventLog, Server, Callable], Awaitable[No
         listener.listen()
         running = asyncio.create_task(server.run(listener))
         async with asyncio.timeout(20):
-            await story(log, server, connect)
+            await story(alarms.log, server, connect)
         for agent in agents:
             agent.writer.close()
         # The server's conversations end by themselves.

@@ -1,0 +1,57 @@
+"""The monitor's detectors at work: every tick goes through them, every event into the log.
+
+Also the journal's: each event is a line of the monitor's own log.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+
+import structlog
+
+from netsonde.model.detector import Detector, DetectorState, Event
+from netsonde.monitor.event_log import EventLog
+from netsonde.recorder.detect import Detectors
+from netsonde.sketch.tick import Tick
+
+_log = structlog.get_logger()
+
+
+class Alarms:
+    """Detectors with a clock and a log; in the event loop's thread."""
+
+    def __init__(self, boot: str) -> None:
+        """`boot`: what tells this monitor's events from those of others on the host."""
+        self.log = EventLog(boot)
+        self._detectors = Detectors(os.uname().nodename, boot, time.thread_time_ns)
+
+    def call_host(self, host: str) -> None:
+        """Name the host in events from now on; an empty name changes nothing."""
+        self._detectors.host = host or self._detectors.host
+
+    def apply(self, detectors: Sequence[Detector], now_tick: int) -> None:
+        """Run exactly these from now on; raises BadField and changes nothing."""
+        self._tell(self._detectors.apply(detectors, now_tick, time.time_ns()))
+
+    def absorb(self, tick: Tick) -> None:
+        """Take a closed tick."""
+        self._tell(self._detectors.absorb(tick, time.time_ns()))
+
+    def states(self) -> tuple[DetectorState, ...]:
+        """Say how each detector fares."""
+        return self._detectors.states()
+
+    def _tell(self, events: Sequence[Event]) -> None:
+        self.log.append(events)
+        for event in events:
+            _log.warning(
+                event.sentence,
+                event_id=event.id,
+                detector=event.detector,
+                state=event.state,
+                key=event.key,
+                lower=event.count.lower,
+                upper=event.count.upper,
+            )
