@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 COMMANDS = {
+    "top": "live: who talks most, alarms, coverage, own cost",
     "replay": "count a capture file; no root, no daemon",
     "doctor": "what this host supports, who is attached, a self-probe",
     "lab": "nine hosts in network namespaces that measure themselves",

@@ -43,6 +43,12 @@ def test_help_names_every_command() -> None:
         (["replay", __file__, "--proto", "tpc"], 2, "field 'proto' is 'tpc'"),
         (["replay", __file__, "--src", "10.0.0.1/24"], 2, "field 'src' is '10.0.0.1/24'"),
         (["monitor", "--table-mb", "-1"], 2, "field 'table_mb' is '-1'"),
+        (["top", "--by", "source"], 2, "field 'by' is 'source'"),
+        (["top", "--window", "total"], 2, "total of a task only"),
+        (["top", "--every", "0.1"], 2, "field 'every' is 0.1"),
+        (["top", "tcp", "dprt=443"], 2, "allowed: dport= perhaps"),
+        (["top"], 2, "field 'stdout' is 'not a terminal'"),
+        (["top", "--colour"], 2, "--colour"),
         (["agent", "--listen", "nowhere"], 2, "field 'listen' is 'nowhere'"),
     ],
 )

@@ -6,6 +6,7 @@ Wide terminals have a column for alarms, hosts, drops and cost; narrow ones have
 from __future__ import annotations
 
 from dataclasses import dataclass
+from textwrap import wrap
 
 from rich.text import Text
 
@@ -17,6 +18,8 @@ from netsonde.cli.top.told import NS, Told, same_top
 WIDE = 120
 """Columns from which there is a second column."""
 _SIDE = 52
+_MOST_REASON = 3
+"""Lines of why there is no answer."""
 _STALE_NS = 3 * NS
 """An answer older than this, and than three turns, has its age shown and is dimmed."""
 KEYS = (
@@ -128,7 +131,9 @@ def _notices(view: View, width: int) -> list[Text]:
         again = "" if view.paused else f" · next try in {view.retry_in_s} s"
         if view.waiting:
             again = " · trying"
-        lines.append(Text(f"no answer for {since}{again}: {draw.clean(trouble.why)}", panels.ALARM))
+        said = f"no answer for {since}{again}: {draw.clean(trouble.why)}"
+        wrapped = wrap(said, width, max_lines=_MOST_REASON, placeholder=" …") if width > 2 else []
+        lines += [Text(line, panels.ALARM) for line in wrapped]
     if told.top is not None and view.stale:
         age = draw.age(view.age_ns)
         other = told.top_choice is not None and not same_top(told.top_choice, view.choice)

@@ -98,6 +98,15 @@ def test_before_the_first_answer_it_says_so() -> None:
     assert "nothing was answered yet" in shown
 
 
+def test_a_long_reason_goes_on_in_the_next_line() -> None:
+    found = Told()
+    found.fail("top", "no host answered: " + ", ".join(f"10.0.0.{n}" for n in range(9)), NOW_NS)
+    shown = text(page(view(found), 40, 24))
+    assert "10.0.0.0, 10.0.0.1" in shown
+    found.fail("top", "word " * 100, NOW_NS)
+    assert " …" in text(page(view(found), 40, 24))
+
+
 def test_an_old_answer_is_dimmed_and_has_its_age() -> None:
     fresh = page(view(), 80, 24)
     old = page(view(now_mono_ns=NOW_NS + 13 * NS), 80, 24)
