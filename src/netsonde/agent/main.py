@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
+import random
 import secrets
 import signal
 import socket
@@ -22,6 +23,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: its idle thr
 import msgspec
 import structlog
 
+from netsonde.agent.detectors import Detectors
 from netsonde.agent.http.app import application
 from netsonde.agent.http.server import HttpServer
 from netsonde.agent.node import Node
@@ -33,7 +35,9 @@ from netsonde.agent.questions import Questions
 from netsonde.agent.service import Service
 from netsonde.agent.state import StateFile
 from netsonde.agent.tasks import Tasks
+from netsonde.agent.webhooks import Webhooks
 from netsonde.model import address
+from netsonde.model.detectors import BUILTIN
 from netsonde.model.errors import BadField, NetsondeError, Unavailable
 from netsonde.wire import log, settings
 
@@ -139,25 +143,14 @@ async def serve(
         dialer=dialer,
         monitor_socket=Path(config.monitor_socket),
         software=software,
+        built_in=BUILTIN,
         wall_ns=time.time_ns,
         mono_ns=time.monotonic_ns,
     )
     limits = Limits(max_bytes=config.probe_max_bytes, max_ms=config.probe_max_ms)
     async with Prober(address=own, limits=limits) as prober:
-        service = Service(
-            node=node,
-            paths=Paths(own=own, prober=prober, dialer=dialer, max_ms=config.probe_max_ms),
-            tasks=Tasks(
-                node=node, wall_ns=time.time_ns, draw=lambda: secrets.randbits(_DRAWN_BITS)
-            ),
-            questions=Questions(
-                node=node,
-                query_deadline_ms=config.query_deadline_ms,
-                software=software,
-                wall_ns=time.time_ns,
-            ),
-            query_deadline_ms=config.query_deadline_ms,
-        )
+        paths = Paths(own=own, prober=prober, dialer=dialer, max_ms=config.probe_max_ms)
+        service = _service(config, software, node, paths)
         peers = PeerServer(
             own=own,
             software=software,
@@ -168,10 +161,33 @@ async def serve(
         http = HttpServer(application(service), listeners.http)
         await http.rehearse()
         loaded()
-        await _until_stopped(node, peers, http)
+        await _until_stopped(node, peers, service.webhooks, http)
 
 
-async def _until_stopped(*parts: Node | PeerServer | HttpServer) -> None:
+def _service(config: Settings, software: str, node: Node, paths: Paths) -> Service:
+    return Service(
+        node=node,
+        paths=paths,
+        tasks=Tasks(node=node, wall_ns=time.time_ns, draw=lambda: secrets.randbits(_DRAWN_BITS)),
+        detectors=Detectors(node=node, built_in=BUILTIN),
+        questions=Questions(
+            node=node,
+            query_deadline_ms=config.query_deadline_ms,
+            software=software,
+            wall_ns=time.time_ns,
+        ),
+        webhooks=Webhooks(
+            ring=node.ring,
+            known=node.webhooks,
+            keep=node.change_webhooks,
+            wall_ns=time.time_ns,
+            draw_ratio=random.random,
+        ),
+        query_deadline_ms=config.query_deadline_ms,
+    )
+
+
+async def _until_stopped(*parts: Node | PeerServer | Webhooks | HttpServer) -> None:
     log_line = structlog.get_logger()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -7,7 +7,7 @@ afterwards, always as the whole latest state, so nothing depends on the order of
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,17 +17,20 @@ import structlog
 from netsonde.agent.child import ChildLink
 from netsonde.agent.event_flow import EventFlow
 from netsonde.agent.event_ring import EventRing
+from netsonde.agent.fan_in import carried_out
 from netsonde.agent.monitor_link import MonitorLink
 from netsonde.agent.peer_server import Inbound
 from netsonde.agent.peers import Connection, Dialer, News
 from netsonde.agent.state import State, StateFile
 from netsonde.model.coverage import Coverage
+from netsonde.model.detector import Detector
 from netsonde.model.errors import BadField, Busy, NetsondeError, NotFound, Unavailable
+from netsonde.model.resource import Webhook
 from netsonde.model.task import Question, Scope
 from netsonde.model.window import TICKS_PER_S, TOTAL
 from netsonde.overlay.checks import check_question
 from netsonde.overlay.clock import compared
-from netsonde.overlay.gather import Ask, Gather, Gathered, Lost, Replied, next_budget_ms
+from netsonde.overlay.gather import Ask, Gather, Gathered, Replied, next_budget_ms
 from netsonde.overlay.tasks import Book
 from netsonde.overlay.tree import Tree
 from netsonde.wire import monitor, peer
@@ -65,12 +68,15 @@ class Node:
         dialer: Dialer,
         monitor_socket: Path,
         software: str,
+        built_in: Sequence[Detector],
         wall_ns: Callable[[], int],
         mono_ns: Callable[[], int],
     ) -> None:
         state = file.load()
         self.tree = Tree(own, state.path, state.children)
         self.book = state.book
+        self.webhooks = state.webhooks
+        self._built_in = tuple(built_in)
         self._file = file
         self._dialer = dialer
         self._wall_ns = wall_ns
@@ -106,6 +112,15 @@ class Node:
         self._file.save(self._state(book))
         self.book = book
 
+    def change_webhooks(self, webhooks: dict[str, Webhook]) -> None:
+        """Take other webhooks; raises as `change`."""
+        before, self.webhooks = self.webhooks, webhooks
+        try:
+            self._file.save(self._state(self.book))
+        except Unavailable:
+            self.webhooks = before
+            raise
+
     async def push(self, scope: Scope, budget_ms: int) -> Pushed:
         """Bring the latest tasks to the monitor and, for a subtree, to everyone below."""
         dropped: list[str] = []
@@ -122,7 +137,7 @@ class Node:
             return Replied(member=member, coverage=adopted.coverage)
 
         gather = self._gather(scope, budget_ms, summarised=False)
-        await _drive(gather, ask)
+        await carried_out(gather, ask)
         return Pushed(coverage=gather.result(1).coverage, dropped=tuple(dropped[:MAX_DROPPED]))
 
     async def ask(self, question: Question, scope: Scope, budget_ms: int) -> Gathered:
@@ -136,7 +151,7 @@ class Node:
             return await self._part_of(member, query)
 
         gather = self._gather(scope, budget_ms, summarised=True)
-        await _drive(gather, ask)
+        await carried_out(gather, ask)
         return gather.result(question.limit)
 
     async def add_child(self, child: str) -> peer.Adopted:
@@ -188,7 +203,7 @@ class Node:
         """Take the sender as parent and its tasks as ours; then tell everyone below."""
         if request.path[-1:] != (inbound.name,):
             raise BadField("path", request.path, f"a path that ends with {inbound.name}")
-        book, dropped = self.book.inherit(request.tasks)
+        book, dropped = self.book.inherit(request.tasks, request.detectors)
         self.tree.adopted_by(request.path, self._has_parent())
         self._parent, self.book = inbound, book
         self._keep()
@@ -247,7 +262,9 @@ class Node:
             self._parent = None
 
     def _desired(self) -> monitor.Apply:
-        return monitor.Apply(tasks=self.book.all())
+        chosen = self.book.detectors(self._built_in)
+        enabled = tuple(choice.detector for choice in chosen if choice.enabled)
+        return monitor.Apply(tasks=self.book.all(), detectors=enabled)
 
     def _upward(self) -> Inbound | None:
         return self._parent if self._has_parent() else None
@@ -291,6 +308,7 @@ class Node:
             id=0,
             path=self.tree.path_for_children(),
             tasks=self.book.for_children(),
+            detectors=self.book.detectors_for_children(),
             budget_ms=budget_ms,
         )
 
@@ -351,6 +369,9 @@ class Node:
         return State(
             own=book.own,
             inherited=book.inherited,
+            own_detectors=book.own_detectors,
+            inherited_detectors=book.inherited_detectors,
+            webhooks=self.webhooks,
             path=self.tree.path,
             children=self.tree.children,
         )
@@ -360,21 +381,3 @@ async def _cancel(task: asyncio.Task[None] | None) -> None:
     if task:
         task.cancel()
         await asyncio.wait([task])
-
-
-async def _drive(gather: Gather, ask: Callable[[Ask], Awaitable[Replied]]) -> None:
-    """Carry out a fan-in's commands at once, each within its budget, and feed it the events."""
-
-    async def one(command: Ask) -> None:
-        try:
-            async with asyncio.timeout(command.budget_ms / 1000):
-                gather.handle(await ask(command))
-        except TimeoutError:
-            reason = f"no answer within {command.budget_ms} ms"
-            gather.handle(Lost(member=command.member, reason=reason))
-        except NetsondeError as error:
-            gather.handle(Lost(member=command.member, reason=str(error)))
-
-    async with asyncio.TaskGroup() as group:
-        for command in gather.start():
-            group.create_task(one(command))

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 
+from netsonde.agent.detectors import Detectors
 from netsonde.agent.node import Node
 from netsonde.agent.paths import Kind, Paths
 from netsonde.agent.peer_server import Inbound
 from netsonde.agent.peers import Reply, Request
 from netsonde.agent.questions import Questions
 from netsonde.agent.tasks import Tasks
+from netsonde.agent.webhooks import Webhooks
 from netsonde.model.coverage import Coverage
 from netsonde.model.errors import Unavailable
 from netsonde.wire import peer
@@ -29,11 +31,15 @@ class Service:
         node: Node,
         paths: Paths,
         tasks: Tasks,
+        detectors: Detectors,
         questions: Questions,
+        webhooks: Webhooks,
         query_deadline_ms: int,
     ) -> None:
         self.tasks = tasks
+        self.detectors = detectors
         self.questions = questions
+        self.webhooks = webhooks
         self.ring = node.ring
         self._node = node
         self._paths = paths

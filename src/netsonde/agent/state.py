@@ -12,9 +12,11 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from netsonde.model.detector import Choice, Name
 from netsonde.model.errors import NetsondeError, ProtocolError, Unavailable
+from netsonde.model.resource import Webhook
 from netsonde.model.task import Task
-from netsonde.overlay.checks import check_tasks
+from netsonde.overlay.checks import check_detectors, check_tasks
 from netsonde.overlay.tasks import Book, OwnTask
 from netsonde.overlay.tree import MAX_CHILDREN
 
@@ -30,6 +32,9 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     schema: int = SCHEMA
     own: tuple[OwnTask, ...] = ()
     inherited: tuple[Task, ...] = ()
+    own_detectors: tuple[Choice, ...] = ()
+    inherited_detectors: tuple[Choice, ...] = ()
+    webhooks: dict[Name, Webhook] = {}
     path: tuple[str, ...] = ()
     """Addresses from the root to the parent."""
     children: dict[str, tuple[str, ...]] = {}
@@ -38,7 +43,12 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def book(self) -> Book:
         """The tasks as a book."""
-        return Book(own=self.own, inherited=self.inherited)
+        return Book(
+            own=self.own,
+            inherited=self.inherited,
+            own_detectors=self.own_detectors,
+            inherited_detectors=self.inherited_detectors,
+        )
 
 
 class StateFile:
@@ -95,4 +105,5 @@ def _decode(data: bytes) -> State:
     if len(state.children) > MAX_CHILDREN:
         raise ProtocolError(f"{len(state.children)} children are over {MAX_CHILDREN}")
     check_tasks(state.book.all())
+    check_detectors(state.book.detectors(()))
     return state

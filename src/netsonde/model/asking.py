@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from netsonde.model import address, port, proto
 from netsonde.model.asked import Asked, FilterText
+from netsonde.model.detector import Choice, Detector
 from netsonde.model.errors import BadField
 from netsonde.model.flow import FlowClass
 from netsonde.model.key import KeyType
-from netsonde.model.task import Filter, Interface
-from netsonde.model.window import TOTAL, Window
+from netsonde.model.resource import DetectorSpec
+from netsonde.model.task import Filter, Increment, Interface
+from netsonde.model.window import TICKS_PER_S, TOTAL, Window
 
 DEFAULT_WINDOW = Window.last(100)
 """Of a question without a task: ten seconds."""
@@ -58,6 +60,45 @@ def chosen_window(asked: Asked) -> Window:
     return window
 
 
+def checked_detector(name: str, spec: DetectorSpec) -> Detector:
+    """Check a detector as people write it; raises BadField naming the field."""
+    detector = Detector(
+        name=name,
+        measure=spec.measure,
+        filter=checked_filter(spec.filter),
+        by=KeyType.parse(spec.by, "by").name,
+        of=None if spec.of is None else KeyType.parse(spec.of, "of").name,
+        increment=Increment(spec.increment),
+        threshold=spec.threshold,
+        factor=spec.factor,
+        window_ticks=_ticks("window", spec.window, 60),
+        clear_ratio=spec.clear_ratio,
+        clear_ticks=_ticks("clear", spec.clear, 600),
+        sentence=spec.sentence,
+    )
+    detector.check()
+    return detector
+
+
+def written_detector(choice: Choice) -> DetectorSpec:
+    """Write a detector as people do."""
+    detector = choice.detector
+    return DetectorSpec(
+        measure=detector.measure,
+        by=detector.by,
+        of=detector.of,
+        filter=written_filter(detector.filter),
+        increment=detector.increment.value,
+        threshold=detector.threshold,
+        factor=detector.factor,
+        window=f"{detector.window_ticks / TICKS_PER_S:g}s",
+        clear_ratio=detector.clear_ratio,
+        clear=f"{detector.clear_ticks / TICKS_PER_S:g}s",
+        sentence=detector.sentence,
+        enabled=choice.enabled,
+    )
+
+
 def key_types(by: str, of: str | None = None) -> tuple[KeyType, KeyType | None]:
     """Read the key types of a question; raises BadField when one is no key type or they overlap."""
     kind = KeyType.parse(by, "by")
@@ -67,6 +108,17 @@ def key_types(by: str, of: str | None = None) -> tuple[KeyType, KeyType | None]:
     if set(counted.fields) & set(kind.fields):
         raise BadField("of", of, f"fields that are not in by={by}")
     return kind, counted
+
+
+def _ticks(field: str, text: str, most_s: int) -> int:
+    allowed = f"100ms to {most_s}s, such as 5s"
+    try:
+        ticks = Window.parse(f"last {text}", field).ticks
+    except BadField:
+        raise BadField(field, text, allowed) from None
+    if ticks > most_s * TICKS_PER_S:
+        raise BadField(field, text, allowed)
+    return ticks
 
 
 def _ports(field: str, value: object) -> str | None:

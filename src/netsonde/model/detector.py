@@ -85,6 +85,13 @@ def check_all(detectors: Sequence[Detector]) -> None:
         detector.check()
 
 
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """A detector as somebody wants it: beside the built-in ones, or in place of one."""
+
+    detector: Detector
+    enabled: bool = True
+
+
 class EvidenceRow(msgspec.Struct, frozen=True, kw_only=True):
     """A flow of the key that an event is about, most packets first.
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Collection, Sequence
 
 from netsonde.model import address, port
-from netsonde.model.detector import MAX_EVENTS, MAX_EVIDENCE, Event
+from netsonde.model.detector import MAX_EVENTS, MAX_EVIDENCE, Choice, Event, check_all
 from netsonde.model.errors import BadField
 from netsonde.model.evidence import MAX_NAMED, Evidence
 from netsonde.model.key import KEY_BYTES, KeyType
@@ -40,6 +40,13 @@ def check_tasks(tasks: Sequence[Task]) -> None:
         raise BadField("tasks", [task.id for task in tasks], "every id once in its series")
     for task in tasks:
         _check_task(task)
+
+
+def check_detectors(choices: Sequence[Choice]) -> None:
+    """Check detectors; raises BadField naming the first bad field."""
+    check_all([choice.detector for choice in choices])
+    for choice in choices:
+        check_filter(choice.detector.filter)
 
 
 def check_question(question: Question) -> None:

@@ -13,9 +13,10 @@ from typing import Literal
 
 import msgspec
 
+from netsonde.model.detector import MAX_DETECTORS, Choice, Detector
 from netsonde.model.errors import BadField, NotFound
 from netsonde.model.task import MAX_COUNTERS, MAX_ID, MAX_TASKS, Counter, Filter, Scope, Task
-from netsonde.overlay.checks import check_tasks
+from netsonde.overlay.checks import check_detectors, check_tasks
 
 Series = Literal["sketch", "counter"]
 
@@ -38,6 +39,10 @@ class Book:
     own: tuple[OwnTask, ...] = ()
     inherited: tuple[Task, ...] = ()
     """Tasks that the parent sent; they are for this host and everyone below."""
+    own_detectors: tuple[Choice, ...] = ()
+    """Set at this very host, for it and everyone below."""
+    inherited_detectors: tuple[Choice, ...] = ()
+    """That the parent sent; they win, as tasks do."""
 
     def all(self) -> tuple[Task, ...]:
         """List what this host's monitor must run."""
@@ -154,18 +159,69 @@ class Book:
         """Withdraw an own task."""
         return replace(self, own=tuple(own for own in self.own if own.task.ref != task.ref))
 
-    def inherit(self, tasks: Sequence[Task]) -> tuple[Book, tuple[Task, ...]]:
-        """Take the parent's tasks in place of the former ones; gives the own tasks that had to go.
+    def inherit(
+        self, tasks: Sequence[Task], detectors: Sequence[Choice] = ()
+    ) -> tuple[Book, tuple[Task, ...]]:
+        """Take the parent's tasks and detectors in place of the former ones.
 
-        They go when their id is the parent's, and, newest first, when the host is full.
-        Raises BadField when a task is not one that this release could have configured.
+        Gives the own tasks that had to go: they go when their id is the parent's, and, newest
+        first, when the host is full.
+        Raises BadField when a task or detector is not one that this release could have configured.
         """
         check_tasks(tasks)
         taken = {task.ref for task in tasks}
         free = [own for own in self.own if own.task.ref not in taken]
         kept = free[: MAX_TASKS - len(tasks)]
         dropped = tuple(own.task for own in self.own if own not in kept)
-        return Book(own=tuple(kept), inherited=tuple(tasks)), dropped
+        check_detectors(detectors)
+        book = replace(
+            self, own=tuple(kept), inherited=tuple(tasks), inherited_detectors=tuple(detectors)
+        )
+        return book, dropped
+
+    def detectors(self, built_in: Sequence[Detector]) -> tuple[Choice, ...]:
+        """List the detectors of this host, enabled or not: the built-in ones first."""
+        chosen = {detector.name: Choice(detector=detector) for detector in built_in}
+        chosen |= {choice.detector.name: choice for choice in self.own_detectors}
+        chosen |= {choice.detector.name: choice for choice in self.inherited_detectors}
+        return tuple(chosen.values())
+
+    def detectors_for_children(self) -> tuple[Choice, ...]:
+        """List what every child must have beside the built-in ones."""
+        return self.detectors(())
+
+    def with_detector(self, choice: Choice, built_in: Sequence[Detector]) -> Book:
+        """Set a detector; raises BadField for one of the parent's, and for one too many."""
+        name = choice.detector.name
+        self._check_own_detector(name)
+        known = {known.detector.name for known in self.detectors(built_in)}
+        if len(known | {name}) > MAX_DETECTORS:
+            raise BadField("name", name, f"at most {MAX_DETECTORS} detectors; delete one first")
+        others = tuple(one for one in self.own_detectors if one.detector.name != name)
+        return self.with_own_detectors((*others, choice))
+
+    def with_own_detectors(self, choices: tuple[Choice, ...]) -> Book:
+        """Put other detectors in the place of all that were set here."""
+        return replace(self, own_detectors=choices)
+
+    def without_detector(self, name: str, built_in: Sequence[Detector]) -> Book:
+        """Delete a detector that was set here; a built-in one is again what it was.
+
+        Raises NotFound for an unknown one, BadField for the parent's and for a built-in one.
+        """
+        self._check_own_detector(name)
+        left = tuple(one for one in self.own_detectors if one.detector.name != name)
+        if len(left) == len(self.own_detectors):
+            if any(detector.name == name for detector in built_in):
+                allowed = "a detector that was set here; a built-in one is switched off by a PUT"
+                raise BadField("name", name, allowed)
+            known = ", ".join(one.detector.name for one in self.detectors(built_in))
+            raise NotFound(f"there is no detector {name:.40}; there are {known or 'none'}")
+        return self.with_own_detectors(left)
+
+    def _check_own_detector(self, name: str) -> None:
+        if any(choice.detector.name == name for choice in self.inherited_detectors):
+            raise BadField("name", name, "a detector that the parent has not set; ask the root")
 
     def _named(self, series: Series, task_id: int) -> Task:
         known = [task for task in self.all() if task.series == series]

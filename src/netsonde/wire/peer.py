@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from netsonde.model.coverage import Coverage
-from netsonde.model.detector import Event
+from netsonde.model.detector import Choice, Event
 from netsonde.model.evidence import Evidence
 from netsonde.model.task import Question, Task
 from netsonde.wire.frame import SCHEMA, Codec
@@ -28,12 +28,13 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Adopt(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Parent to child: you are my child, and these are the tasks you have from above."""
+    """Parent to child: you are my child, and this is what you have from above."""
 
     id: int
     path: tuple[str, ...]
     """Addresses from the root to the sender; a child that finds itself in it refuses."""
     tasks: tuple[Task, ...]
+    detectors: tuple[Choice, ...] = ()
     budget_ms: int
 
 

@@ -3,11 +3,12 @@
 import msgspec
 import pytest
 
+from netsonde.model.detector import MAX_DETECTORS, Choice, Detector
 from netsonde.model.errors import BadField
 from netsonde.model.evidence import MAX_NAMED, ClockStep, Evidence
 from netsonde.model.task import MAX_TASKS, Counter, Filter, Question, Task
 from netsonde.model.window import MAX_TICKS, Window
-from netsonde.overlay.checks import check_evidence, check_question, check_tasks
+from netsonde.overlay.checks import check_detectors, check_evidence, check_question, check_tasks
 
 TCP, UDP = Filter(proto=6), Filter(proto=17)
 
@@ -104,3 +105,22 @@ def test_a_child_cannot_send_evidence_nobody_could_have(change: dict[str, object
     check_evidence(EVIDENCE)
     with pytest.raises(BadField):
         check_evidence(msgspec.structs.replace(EVIDENCE, **change))
+
+
+SCAN = Detector(name="scan", measure="spread", by="src", of="dst", threshold=50)
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        [SCAN, SCAN],
+        [msgspec.structs.replace(SCAN, name=f"n{number}") for number in range(MAX_DETECTORS + 1)],
+        [msgspec.structs.replace(SCAN, of=None)],
+        [msgspec.structs.replace(SCAN, by="x")],
+        [msgspec.structs.replace(SCAN, filter=Filter(src="10.0.0.1"))],
+    ],
+)
+def test_a_parent_cannot_send_detectors_nobody_could_set(choices: list[Detector]) -> None:
+    check_detectors([Choice(detector=SCAN)])
+    with pytest.raises(BadField):
+        check_detectors([Choice(detector=detector) for detector in choices])

@@ -11,7 +11,18 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ExceptionHandlersMap
 
-from netsonde.agent.http import body, document, events, host, messages, problem, questions, tasks
+from netsonde.agent.http import (
+    body,
+    detectors,
+    document,
+    events,
+    host,
+    messages,
+    problem,
+    questions,
+    tasks,
+    webhooks,
+)
 from netsonde.agent.http.streams import Streams
 from netsonde.agent.service import Service
 from netsonde.model import errors
@@ -54,7 +65,9 @@ def versioned(service: Service) -> list[HTTPRouteHandler]:
     return [
         *tasks.routes(service.tasks),
         *questions.routes(service.questions, open_streams),
+        *detectors.routes(service.detectors),
         *events.routes(service.ring, open_streams),
+        *webhooks.routes(service.webhooks),
         *host.routes(service),
     ]
 

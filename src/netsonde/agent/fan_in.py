@@ -1,0 +1,27 @@
+"""A fan-in's commands carried out: every member is asked at once, each within its budget."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from netsonde.model.errors import NetsondeError
+from netsonde.overlay.gather import Ask, Gather, Lost, Replied
+
+
+async def carried_out(gather: Gather, ask: Callable[[Ask], Awaitable[Replied]]) -> None:
+    """Carry out a fan-in's commands at once, each within its budget, and feed it the events."""
+
+    async def one(command: Ask) -> None:
+        try:
+            async with asyncio.timeout(command.budget_ms / 1000):
+                gather.handle(await ask(command))
+        except TimeoutError:
+            reason = f"no answer within {command.budget_ms} ms"
+            gather.handle(Lost(member=command.member, reason=reason))
+        except NetsondeError as error:
+            gather.handle(Lost(member=command.member, reason=str(error)))
+
+    async with asyncio.TaskGroup() as group:
+        for command in gather.start():
+            group.create_task(one(command))
