@@ -21,7 +21,7 @@ def mapped(address: str) -> bytes:
 def text(address: bytes) -> str:
     """Write 16 bytes as people do: dotted for IPv4, RFC 5952 for IPv6."""
     if address[:12] == MAPPED_PREFIX:
-        return str(ipaddress.IPv4Address(address[12:]))
+        return "{}.{}.{}.{}".format(*address[12:])
     return str(ipaddress.IPv6Address(address))
 
 

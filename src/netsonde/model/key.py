@@ -13,6 +13,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from netsonde.model import address
@@ -90,6 +91,12 @@ class KeyType:
         pairs = zip(self.fields, self.prefixes, strict=True)
         return ",".join(_format_field(name, lengths, key) for name, lengths in pairs)
 
+    def format_all(self, keys: Sequence[bytes]) -> list[str]:
+        """Write many keys, each value of a field once: several times as fast as one by one."""
+        pairs = zip(self.fields, self.prefixes, strict=True)
+        columns = [_format_column(name, lengths, keys) for name, lengths in pairs]
+        return [",".join(parts) for parts in zip(*columns, strict=True)]
+
     def parse_key(self, value: str, field: str = "counter_key") -> bytes:
         """Read a key's text into its masked 40 bytes; raises BadField naming `field`."""
         parts = value.split(",")
@@ -151,6 +158,19 @@ def _format_field(name: str, lengths: tuple[int, int], key: bytes) -> str:
     if lengths == _WHOLE:
         return address.text(raw)
     return _network(address.text(raw), lengths)
+
+
+def _format_column(name: str, lengths: tuple[int, int], keys: Sequence[bytes]) -> list[str]:
+    offset, size = _LAYOUT[name]
+    known: dict[bytes, str] = {}
+    column = []
+    for key in keys:
+        raw = key[offset : offset + size]
+        text = known.get(raw)
+        if text is None:
+            text = known[raw] = _format_field(name, lengths, key)
+        column.append(text)
+    return column
 
 
 def _parse_field(name: str, lengths: tuple[int, int], part: str) -> bytes:

@@ -28,8 +28,8 @@ _MOST_TAIL_BYTES = 1 << 20
 _START_BYTES = 24
 """What tells the format of a capture (CAPTURE_START_BYTES)."""
 _GZIP_MAGIC = b"\x1f\x8b"
-_LG_BUCKETS = 13
-"""Buckets of the one pretended CPU: 64 K flows a tick."""
+LG_BUCKETS = 13
+"""Log2 of the buckets of the one pretended CPU: 64 K flows a tick."""
 
 
 class Source:
@@ -81,7 +81,7 @@ class Source:
 class Capture:
     """A capture opened for counting, once; a fresh flow table with a secret of its own."""
 
-    def __init__(self, path: Path, secret: bytes) -> None:
+    def __init__(self, path: Path, secret: bytes, lg_buckets: int = LG_BUCKETS) -> None:
         """Open a capture; raises BadField with the reason when it cannot be."""
         try:
             self._source = Source(path)
@@ -98,8 +98,8 @@ class Capture:
             self._source.close()
             found = f"; this one is {self._source.fault}" if self._source.fault else ""
             raise BadField("FILE", str(path), f"{error}{found}") from None
-        self._table = FlowTable(secret, _LG_BUCKETS, _abi.SAMPLE_SHIFT_LEAST)
-        self._placement = placement(struct.unpack("<8Q", secret), _LG_BUCKETS)
+        self._table = FlowTable(secret, lg_buckets, _abi.SAMPLE_SHIFT_LEAST)
+        self._placement = placement(struct.unpack("<8Q", secret), lg_buckets)
         self.packets = 0
         self.broken: str | None = None
         """Why the file ended before its last packet was whole; None when it did not."""

@@ -156,9 +156,11 @@ class _Answering:
     def _keys(self, asked: Keys) -> told.KeysAnswer:
         summary, kind = self._summary(), self._by
         places = np.flatnonzero(summary.upper > 0).tolist()
-        texts = ((kind.format(summary.keys[at].tobytes()), at) for at in places)
-        later = texts if asked.after is None else (one for one in texts if one[0] > asked.after)
-        page = nsmallest(asked.limit + 1, later)
+        texts = zip(
+            kind.format_all([summary.keys[at].tobytes() for at in places]), places, strict=True
+        )
+        after = asked.after or ""
+        page = nsmallest(asked.limit + 1, (one for one in texts if one[0] > after))
         rows = tuple(
             told.KeyCount(key=text, count=_bound(summary, at)) for text, at in page[: asked.limit]
         )
@@ -314,7 +316,7 @@ def _ranked(
         places = np.flatnonzero(values >= bar).tolist()
     else:
         places = list(range(len(values)))
-    texts = [(kind.format(keys[at]), at) for at in places]
+    texts = zip(kind.format_all([keys[at] for at in places]), places, strict=True)
     return nsmallest(most, texts, key=lambda one: (-int(values[one[1]]), one[0]))
 
 

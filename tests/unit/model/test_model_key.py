@@ -34,6 +34,15 @@ def test_a_key_s_text_comes_back_and_stays_within_its_mask(
         assert bytes(a & b for a, b in zip(key, mask, strict=True)) == key
 
 
+@given(
+    st.lists(st.binary(min_size=KEY_BYTES, max_size=KEY_BYTES)), st.sampled_from(ORDERED_CHOICES)
+)
+def test_many_keys_are_written_as_each_is(keys: list[bytes], fields: tuple[str, ...]) -> None:
+    for name in ("_".join(fields), "src/24_dst/16/48"):
+        kind = KeyType.parse(name)
+        assert kind.format_all(keys) == [kind.format(key) for key in keys]
+
+
 @pytest.mark.parametrize("name", ["", "_", "src_", "src_src", "srcdst", "SRC", "src-dst", "flags"])
 def test_what_is_no_key_type_is_refused(name: str) -> None:
     with pytest.raises(BadField, match="counter_key_type"):

@@ -33,13 +33,15 @@ from netsonde.model.window import TICK_NS
 from netsonde.replay import capture as capture_room
 from netsonde.replay.capture import Capture
 
+LG_BUCKETS = 3
+
 
 class Count:
     """A capture counted to its end."""
 
     def __init__(self, path: Path, content: bytes) -> None:
         path.write_bytes(content)
-        self._count(Capture(path, secrets.token_bytes(64)))
+        self._count(Capture(path, secrets.token_bytes(64), LG_BUCKETS))
 
     def _count(self, capture: Capture) -> None:
         self.ip_packets = self.ip_bytes = 0
@@ -56,11 +58,6 @@ class Count:
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "capture"
-
-
-@pytest.fixture(autouse=True)
-def small_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(capture_room, "_LG_BUCKETS", 3)
 
 
 @pytest.mark.parametrize("content", [pcapng("<"), pcapng(">"), compressed(pcapng("<"))])
@@ -198,7 +195,7 @@ def test_a_pipe_serves_as_a_file(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     writer = threading.Thread(target=pipe.write_bytes, args=(pcapng(),))
     writer.start()
-    capture = Capture(pipe, secrets.token_bytes(64))
+    capture = Capture(pipe, secrets.token_bytes(64), LG_BUCKETS)
     assert sum(tick.ticks for tick, _ in capture.ticks()) == 2
     writer.join()
     assert (capture.packets, capture.broken) == (6, None)

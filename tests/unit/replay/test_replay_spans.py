@@ -12,7 +12,6 @@ from packets import traffic
 
 from netsonde.model.task import Counter, Filter, Increment, Question, Task
 from netsonde.model.window import TICK_NS
-from netsonde.replay import capture as capture_room
 from netsonde.replay.capture import Capture
 from netsonde.sketch import _abi
 from netsonde.sketch._core import FlowTable
@@ -64,10 +63,7 @@ def answers(ticks: list[Tick]) -> list[bytes]:
 
 @pytest.mark.parametrize("lg_buckets", [3, 10])
 @pytest.mark.parametrize("seed", range(5))
-def test_spans_add_up_to_their_ticks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, lg_buckets: int
-) -> None:
-    monkeypatch.setattr(capture_room, "_LG_BUCKETS", lg_buckets)
+def test_spans_add_up_to_their_ticks(tmp_path: Path, seed: int, lg_buckets: int) -> None:
     mixed = (content for _, content in traffic(seed, sum(SIZES), 2000))
     packets = [list(islice(mixed, size)) for size in SIZES]
     frames = [
@@ -77,7 +73,7 @@ def test_spans_add_up_to_their_ticks(
     ]
     file = tmp_path / "capture"
     file.write_bytes(section() + interface(link=RAW) + b"".join(frames))
-    spans = [tick for tick, _ in Capture(file, SECRET).ticks()]
+    spans = [tick for tick, _ in Capture(file, SECRET, lg_buckets).ticks()]
     ticks = singly(packets, lg_buckets)
 
     spilling = [tick.id for tick in ticks if tick.absent]

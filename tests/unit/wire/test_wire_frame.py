@@ -17,10 +17,18 @@ from netsonde.wire.frame import HEADER, MAX_FRAME_BYTES
     st.dictionaries(st.text(), st.text()),
 )
 def test_a_message_comes_back_as_it_was(
-    number: int, summary: bytes | None, missing: dict[str, str]
+    number: int, part: bytes | None, missing: dict[str, str]
 ) -> None:
     coverage = Coverage(members=tuple(missing), missing=missing)
-    message = peer.Partial(id=number, subtree=("a",), coverage=coverage, summary=summary)
+    message = peer.Partial(
+        id=number,
+        subtree=("a",),
+        coverage=coverage,
+        part=part,
+        evidence=None,
+        wall_ns=number // 2,
+        held_ns=7,
+    )
     frame = peer.MESSAGES.encode(message)
     assert peer.MESSAGES.body_bytes(frame[: HEADER.size]) == len(frame) - HEADER.size
     assert peer.MESSAGES.decode(frame[HEADER.size :]) == message
