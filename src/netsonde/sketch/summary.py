@@ -74,20 +74,21 @@ class Summary:
         """Merge summaries of disjoint traffic and keep at most `limit` keys.
 
         Heavy keys are kept first, then the largest. Guarantees `lower <= truth <= upper` for every
-        key, present or not. Counts add up. Sizes of sets that may overlap (`union`) do not: the
-        union of sets is at least as large as the largest of them and at most as their sum, so
-        `lower` is the largest lower bound and `upper` the sum. Its estimate is the sum of the
-        estimates, as if nothing overlapped, which for traffic *to* a host is what hosts mostly see.
+        key, present or not. Counts add up. Sizes of sets do not where any of them may overlap
+        (`union`): the union of sets is at least as large as the largest of them and at most as
+        their sum, so `lower` is the largest lower bound and `upper` the sum. Its estimate is the
+        sum of the estimates, as if nothing overlapped, which for traffic *to* a host is what hosts
+        mostly see.
 
         Raises ProtocolError when the parts answer different questions.
         """
         first = parts[0]
-        asked = (first.fingerprint, first.union)
-        if any((part.fingerprint, part.union) != asked for part in parts):
+        if any(part.fingerprint != first.fingerprint for part in parts):
             raise ProtocolError("summaries of different questions cannot be merged")
         if len(parts) == 1:
             return first.limited(limit)
         keys, inverse = np.unique(np.concatenate([p.keys for p in parts]), return_inverse=True)
+        union = any(part.union for part in parts)
         places, size = inverse.reshape(-1), len(keys)
         absent = sum(part.absent_upper for part in parts)
         over = np.concatenate([p.upper - p.absent_upper for p in parts])
@@ -98,7 +99,7 @@ class Summary:
             total_packets=_sum([p.total_packets for p in parts]),
             total_bytes=_sum([p.total_bytes for p in parts]),
             keys=keys,
-            lower=(_largest if first.union else _add_up)(places, lowers, size),
+            lower=(_largest if union else _add_up)(places, lowers, size),
             estimate=_add_up(places, np.concatenate([p.estimate for p in parts]), size),
             upper=_add_up(places, over, size) + absent,
             heavy=_add_up(places, np.concatenate([p.heavy for p in parts]), size) > 0,
@@ -107,7 +108,7 @@ class Summary:
             distinct_error=0.0 if distinct.exact else None,
             first_tick=min(p.first_tick for p in parts),
             last_tick=max(p.last_tick for p in parts),
-            union=first.union,
+            union=union,
         )
         return joined.limited(limit)
 

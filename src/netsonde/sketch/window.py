@@ -94,6 +94,11 @@ class Window:
         """Key types that are counted."""
         return frozenset(self._tables)
 
+    @property
+    def unlisted_packets(self) -> int:
+        """Most packets of the window that are in no record, of whatever filter."""
+        return self._unlisted("packets")
+
     def add_counter(self, counter: Counter) -> None:
         """Begin to count another key type, from the next tick on."""
         kind = KeyType.parse(counter.key_type)

@@ -174,9 +174,13 @@ def test_unions_of_sets_are_bounded_in_any_tree(
         assert bound.lower <= bound.estimate <= bound.upper
 
 
-def test_a_set_and_a_count_never_merge() -> None:
-    with pytest.raises(ProtocolError):
-        Summary.merged([summary({}), replace(summary({}), union=True)], 10)
+def test_sets_that_are_apart_and_one_that_may_overlap_merge_as_overlapping() -> None:
+    apart = [summary({"10.0.0.1": 3}), summary({"10.0.0.1": 4})]
+    sure = Summary.merged(apart, 10)
+    assert (sure.union, sure.count(key("10.0.0.1")).lower) == (False, 7)
+    both = Summary.merged([sure, replace(summary({"10.0.0.1": 5}), union=True)], 10)
+    bound = both.count(key("10.0.0.1"))
+    assert (both.union, bound.lower, bound.upper) == (True, 7, 12)
 
 
 def test_the_error_of_a_number_of_keys_is_told_only_where_it_is_known() -> None:
