@@ -7,6 +7,7 @@ place; what it could not take in time is counted and told with the next events.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter as Tally
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +16,7 @@ import structlog
 
 from netsonde.agent import frames
 from netsonde.agent.event_ring import EventRing
-from netsonde.model.detector import Event
+from netsonde.model.detector import MAX_DETECTORS, Event
 from netsonde.model.errors import BadField, Busy, NetsondeError, ProtocolError, Unavailable
 from netsonde.overlay.checks import check_events
 from netsonde.wire import monitor, peer
@@ -24,6 +25,8 @@ from netsonde.wire.frame import SCHEMA
 FIRST_PAUSE_S = 0.1
 LAST_PAUSE_S = 1.0
 GREETING_S = 5.0
+MAX_KINDS = 4 * MAX_DETECTORS
+"""Detectors and states that events are counted by."""
 AT_ONCE = 64
 """Events of one message to the parent."""
 BUSY_PAUSE_S = 0.2
@@ -56,6 +59,8 @@ class EventFlow:
         self._path = monitor_socket
         self._hello = monitor.Hello(software=software, host=own)
         self._parent = parent
+        self.happened: Tally[tuple[str, str]] = Tally()
+        """Events taken, by detector and state; those of too many detectors as `other`."""
         self._last_own = ""
         """Id of the latest event of this host's monitor."""
 
@@ -81,6 +86,9 @@ class EventFlow:
 
     def _take(self, events: tuple[Event, ...], dropped: int) -> None:
         for event in self._ring.append(events, dropped):
+            kind = (event.detector, event.state)
+            full = len(self.happened) >= MAX_KINDS and kind not in self.happened
+            self.happened[("other", event.state) if full else kind] += 1
             if event.host == self._own or self._parent() is None:
                 log.warning(
                     f"alarm {event.state}",

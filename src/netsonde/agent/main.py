@@ -26,6 +26,7 @@ import structlog
 from netsonde.agent.detectors import Detectors
 from netsonde.agent.http.app import application
 from netsonde.agent.http.server import HttpServer
+from netsonde.agent.metrics import Metrics, Served
 from netsonde.agent.node import Node
 from netsonde.agent.paths import Paths
 from netsonde.agent.peer_server import PeerServer
@@ -160,11 +161,21 @@ async def serve(
         )
         http = HttpServer(application(service), listeners.http)
         await http.rehearse()
+        await service.webhooks.rehearse()
+        service.served.by_status.clear()
         loaded()
         await _until_stopped(node, peers, service.webhooks, http)
 
 
 def _service(config: Settings, software: str, node: Node, paths: Paths) -> Service:
+    served = Served()
+    webhooks = Webhooks(
+        ring=node.ring,
+        known=node.webhooks,
+        keep=node.change_webhooks,
+        wall_ns=time.time_ns,
+        draw_ratio=random.random,
+    )
     return Service(
         node=node,
         paths=paths,
@@ -176,12 +187,14 @@ def _service(config: Settings, software: str, node: Node, paths: Paths) -> Servi
             software=software,
             wall_ns=time.time_ns,
         ),
-        webhooks=Webhooks(
-            ring=node.ring,
-            known=node.webhooks,
-            keep=node.change_webhooks,
-            wall_ns=time.time_ns,
-            draw_ratio=random.random,
+        webhooks=webhooks,
+        served=served,
+        metrics=Metrics(
+            node=node,
+            webhooks=webhooks,
+            served=served,
+            software=software,
+            mono_s=time.monotonic,
         ),
         query_deadline_ms=config.query_deadline_ms,
     )

@@ -33,6 +33,7 @@ from netsonde.overlay.clock import compared
 from netsonde.overlay.gather import Ask, Gather, Gathered, Replied, next_budget_ms
 from netsonde.overlay.tasks import Book
 from netsonde.overlay.tree import Tree
+from netsonde.sketch.summary import Summary
 from netsonde.wire import monitor, peer
 from netsonde.wire.monitor import Status
 
@@ -180,6 +181,10 @@ class Node:
                 ) from None
             self._subtree_changed()
             return adopted
+
+    async def own_summary(self, question: Question) -> Summary:
+        """Ask this host's monitor about a task's totals and keys; raises as `MonitorLink.ask`."""
+        return Summary.from_bytes((await self._monitor.ask(question)).part)
 
     async def monitor_status(self) -> Status:
         """Ask this host's monitor how it is; raises as `MonitorLink.ask`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from netsonde.agent.detectors import Detectors
+from netsonde.agent.metrics import Metrics, Served
 from netsonde.agent.node import Node
 from netsonde.agent.paths import Kind, Paths
 from netsonde.agent.peer_server import Inbound
@@ -34,12 +35,16 @@ class Service:
         detectors: Detectors,
         questions: Questions,
         webhooks: Webhooks,
+        served: Served,
+        metrics: Metrics,
         query_deadline_ms: int,
     ) -> None:
         self.tasks = tasks
         self.detectors = detectors
         self.questions = questions
         self.webhooks = webhooks
+        self.served = served
+        self.metrics = metrics
         self.ring = node.ring
         self._node = node
         self._paths = paths

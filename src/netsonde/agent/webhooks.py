@@ -7,6 +7,7 @@ nothing waits for it. What it could not take in time is the distance to its plac
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -75,6 +76,12 @@ class Webhooks:
             self._group = None
             if self._client is not None:
                 await self._client.aclose()
+
+    async def rehearse(self) -> None:
+        """Send something to nobody, so that all code is loaded afterwards; see `HttpServer`."""
+        with socket.socket() as nobody:
+            nobody.bind(("127.0.0.1", 0))  # and does not listen
+            await self._post(f"http://127.0.0.1:{nobody.getsockname()[1]}/", b"")
 
     def all(self) -> tuple[WebhookBody, ...]:
         """List the webhooks by name, and how they fare."""
@@ -146,9 +153,9 @@ class Webhooks:
 
         The jitter keeps the agents of a fleet from calling a receiver that comes back all at once.
         """
-        pause_s, why = FIRST_PAUSE_S, ""
+        pause_s, why, body = FIRST_PAUSE_S, "", msgspec.json.encode(event)
         for _ in range(TRIES):
-            status, why = await self._post(hook.webhook.url, event)
+            status, why = await self._post(hook.webhook.url, body)
             if 200 <= status < 300:
                 hook.delivered += 1
                 return
@@ -159,14 +166,13 @@ class Webhooks:
         hook.failed += 1
         log.warning("event not delivered", webhook=name, id=event.id, reason=why)
 
-    async def _post(self, url: str, event: Event) -> tuple[int, str]:
+    async def _post(self, url: str, body: bytes) -> tuple[int, str]:
         """Send one event; gives the status, 0 without one, and what is wrong with it."""
         if self._client is None:
             # The system's own certificates: those of a package may no longer be readable.
             verify = await asyncio.to_thread(ssl.create_default_context)
             self._client = httpx.AsyncClient(verify=verify, timeout=TIMEOUT_S, trust_env=False)
         headers = {"Content-Type": "application/json", "User-Agent": "netsonde"}
-        body = msgspec.json.encode(event)
         try:
             async with (
                 asyncio.timeout(2 * TIMEOUT_S),

@@ -45,6 +45,7 @@ class TableMonitor:
         self.schema = 1
         self.late_ticks = 0
         self.missed_ticks = 0
+        self.status: monitor.Status | None = None
         self.refusal: monitor.Failed | None = None
         self.answering = asyncio.Event()
         self.answering.set()
@@ -109,6 +110,9 @@ class TableMonitor:
             self.tasks, self.detectors = request.tasks, request.detectors
             self.connected.set()
             return monitor.Applied(tasks=len(self.tasks))
+        if isinstance(request, monitor.AskStatus):
+            assert self.status
+            return self.status
         assert isinstance(request, monitor.Ask)
         self.asked.append(request.question)
         return self._answer(request.question)

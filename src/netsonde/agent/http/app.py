@@ -9,7 +9,7 @@ import structlog
 from litestar import Litestar, MediaType, Request, Response, get, post
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
-from litestar.types import ExceptionHandlersMap
+from litestar.types import ExceptionHandlersMap, Message, Scope
 
 from netsonde.agent.http import (
     body,
@@ -18,6 +18,7 @@ from netsonde.agent.http import (
     events,
     host,
     messages,
+    metrics,
     problem,
     questions,
     tasks,
@@ -49,8 +50,15 @@ def application(service: Service) -> Litestar:
         TimeoutError: _refuse_slow,
         Exception: _fail,
     }
+    routes = [*_prototype(service), *metrics.routes(service.metrics), *document.pages()]
+
+    async def count(message: Message, _: Scope) -> None:
+        if message["type"] == "http.response.start":
+            service.served.by_status[message["status"]] += 1
+
     return Litestar(
-        route_handlers=[*_prototype(service), *versioned(service), *document.pages()],
+        route_handlers=[*routes, *versioned(service)],
+        before_send=[count],
         before_request=_have_body,
         exception_handlers=handlers,
         request_max_body_size=body.MAX_BODY_BYTES,
@@ -62,6 +70,7 @@ def application(service: Service) -> Litestar:
 def versioned(service: Service) -> list[HTTPRouteHandler]:
     """Give the handlers of `/v1`, which the OpenAPI document describes."""
     open_streams = Streams()
+    service.served.open_streams = lambda: open_streams.open
     return [
         *tasks.routes(service.tasks),
         *questions.routes(service.questions, open_streams),

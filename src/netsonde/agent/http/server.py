@@ -22,6 +22,16 @@ REQUEST_S = 5
 UNTAKEN_S = 20
 """Seconds that a client may take none of what was sent to it; then its connection is closed."""
 
+_REHEARSED = (
+    ("GET", "/"),
+    ("POST", "/"),
+    ("GET", "/nowhere"),
+    ("GET", "/metrics"),
+    ("GET", "/v1/tasks"),
+    ("POST", "/v1/questions"),
+    ("GET", "/v1/events/stream"),
+)
+
 log = structlog.get_logger()
 
 
@@ -51,8 +61,8 @@ class HttpServer:
         Whoever gives up root next may no longer be able to read where the code lies.
         """
         self._server.config.load()
-        for method, path in (("GET", "/"), ("POST", "/"), ("GET", "/nowhere")):
-            await self._app(_scope(method, path), _nothing_more, _unheard)
+        for method, path in _REHEARSED:
+            await self._app(_scope(method, path), _Gone().receive, _unheard)
 
     async def run(self) -> None:
         """Serve; when cancelled, answer what is due at once and leave the rest."""
@@ -87,8 +97,17 @@ def _scope(method: str, path: str) -> HTTPScope:
     )
 
 
-async def _nothing_more() -> HTTPReceiveMessage:
-    return {"type": "http.request", "body": b"", "more_body": False}
+class _Gone:
+    """A client that sends an empty body and goes away."""
+
+    def __init__(self) -> None:
+        self._sent = False
+
+    async def receive(self) -> HTTPReceiveMessage:
+        if self._sent:
+            return {"type": "http.disconnect"}
+        self._sent = True
+        return {"type": "http.request", "body": b"", "more_body": False}
 
 
 async def _unheard(_: Message) -> None:
