@@ -188,6 +188,7 @@ enum ns_flow_class {
 	NS_FLOW_ATTEMPT = 1,   /* looks like an attempt to open something */
 	NS_FLOW_HALF_OPEN = 2, /* TCP with a SYN and without an ACK */
 	NS_FLOW_UNASKED = 3,   /* looks like a reply */
+	NS_FLOW_PROBE = 4,     /* an attempt, or what no open connection sends */
 };
 
 /* Ports, both ends included. */

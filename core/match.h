@@ -12,7 +12,8 @@
 
 enum {
 	NS_ANY_PROTO = 256,
-	NS_SERVICE_PORTS = 1024, /* ports below are services' */
+	NS_SERVICE_PORTS = 1024,   /* ports below are services' */
+	NS_CLIENT_PORTS = 1 << 15, /* ports from here on are clients': ip-sysctl(7), RFC 6335 6 */
 };
 
 /* RFC 9293 3.1; CWR and ECE (RFC 3168) tell nothing of a connection's state. */
@@ -39,19 +40,25 @@ NS_INLINE int ns_single_packet(const struct ns_record *record)
 	return record->packets == (record->kind == NS_RECORD_LABEL ? record->others + 1ULL : 1);
 }
 
-/* TCP flags that no open connection sends alone: NULL, FIN and Xmas scans, and ACK scans. */
+/*
+ * TCP flags that no open connection sends alone: NULL, FIN and Xmas scans. Open ones send bare
+ * ACKs, and a client with many of them gets many; so an ACK scan is told by its way to service
+ * ports.
+ */
 NS_INLINE int ns_odd_flags(const struct ns_record *record)
 {
 	ns_u32 flags = record->tcp & NS_TCP_STATE_FLAGS;
 
 	return !flags || flags == NS_TCP_FIN || flags == (NS_TCP_FIN | NS_TCP_PSH | NS_TCP_URG) ||
-	       (flags == NS_TCP_ACK && ns_single_packet(record));
+	       (flags == NS_TCP_ACK && ns_single_packet(record) &&
+		record->key.dport < NS_SERVICE_PORTS);
 }
 
 /* Whether a datagram goes where replies go: from a service to one who asked. */
-NS_INLINE int ns_from_service(const struct ns_key *key)
+NS_INLINE int ns_goes_back(const struct ns_key *key)
 {
-	return key->sport < NS_SERVICE_PORTS && key->dport >= NS_SERVICE_PORTS;
+	return (key->sport < NS_SERVICE_PORTS && key->dport >= NS_SERVICE_PORTS) ||
+	       (key->sport < NS_CLIENT_PORTS && key->dport >= NS_CLIENT_PORTS);
 }
 
 /* Whether a record's flow is of a class; what has no ports (later fragments) is of none. */
@@ -67,17 +74,18 @@ NS_INLINE int ns_in_class(ns_u32 flow_class, const struct ns_record *record)
 		return 0;
 	switch (flow_class) {
 	case NS_FLOW_ATTEMPT:
+	case NS_FLOW_PROBE:
 		if (key->proto == NS_PROTO_TCP)
-			return asks || ns_odd_flags(record);
+			return asks || (flow_class == NS_FLOW_PROBE && ns_odd_flags(record));
 		return (key->proto == NS_PROTO_UDP || key->proto == NS_PROTO_SCTP) &&
-		       !ns_from_service(key);
+		       !ns_goes_back(key);
 	case NS_FLOW_HALF_OPEN:
 		return key->proto == NS_PROTO_TCP && (flags & NS_TCP_SYN) && !(flags & NS_TCP_ACK);
 	case NS_FLOW_UNASKED:
 		/* A client's SYN and ACK in one tick have the same flags, and a SYN without ACK. */
 		if (key->proto == NS_PROTO_TCP)
 			return flags == (NS_TCP_SYN | NS_TCP_ACK) && !asks;
-		return key->proto == NS_PROTO_UDP && ns_from_service(key);
+		return key->proto == NS_PROTO_UDP && ns_goes_back(key);
 	default:
 		return 0;
 	}

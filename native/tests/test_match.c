@@ -70,7 +70,7 @@ static void ports(void)
 struct expected {
 	ns_u32 tcp;
 	ns_u32 packets;
-	ns_u8 attempt, half_open, unasked;
+	ns_u8 attempt, half_open, unasked, probe;
 };
 
 static int of_class(ns_u32 flow_class, const struct ns_record *record)
@@ -87,24 +87,26 @@ static void expect(const struct ns_record *record, const struct expected *is)
 	CHECK(of_class(NS_FLOW_ATTEMPT, record) == is->attempt);
 	CHECK(of_class(NS_FLOW_HALF_OPEN, record) == is->half_open);
 	CHECK(of_class(NS_FLOW_UNASKED, record) == is->unasked);
+	CHECK(of_class(NS_FLOW_PROBE, record) == is->probe);
 	CHECK(!of_class(9, record));
 }
 
 static void tcp_classes(void)
 {
 	static const struct expected cases[] = {
-		{NS_TCP_SYN | NS_TCP_SYN_ONE, 1, 1, 1, 0},
-		{NS_TCP_SYN | 0xc0 | NS_TCP_SYN_ONE, 1, 1, 1, 0},	/* asks for ECN */
-		{NS_TCP_SYN | NS_TCP_ACK | NS_TCP_SYN_ONE, 2, 1, 0, 0}, /* a client's handshake */
-		{NS_TCP_SYN | NS_TCP_ACK, 1, 0, 0, 1},
-		{NS_TCP_SYN | NS_TCP_ACK | NS_TCP_PSH, 9, 0, 0, 0}, /* a server */
-		{NS_TCP_ACK | NS_TCP_PSH, 9, 0, 0, 0},
-		{NS_TCP_ACK, 1, 1, 0, 0},
-		{NS_TCP_ACK, 2, 0, 0, 0},
-		{0, 3, 1, 0, 0},
-		{NS_TCP_FIN, 1, 1, 0, 0},
-		{NS_TCP_FIN | NS_TCP_PSH | NS_TCP_URG, 1, 1, 0, 0},
-		{NS_TCP_FIN | NS_TCP_ACK, 1, 0, 0, 0},
+		{NS_TCP_SYN | NS_TCP_SYN_ONE, 1, 1, 1, 0, 1},
+		{NS_TCP_SYN | 0xc0 | NS_TCP_SYN_ONE, 1, 1, 1, 0, 1}, /* asks for ECN */
+		{NS_TCP_SYN | NS_TCP_ACK | NS_TCP_SYN_ONE, 2, 1, 0, 0,
+		 1}, /* a client's handshake */
+		{NS_TCP_SYN | NS_TCP_ACK, 1, 0, 0, 1, 0},
+		{NS_TCP_SYN | NS_TCP_ACK | NS_TCP_PSH, 9, 0, 0, 0, 0}, /* a server */
+		{NS_TCP_ACK | NS_TCP_PSH, 9, 0, 0, 0, 0},
+		{NS_TCP_ACK, 1, 0, 0, 0, 1},
+		{NS_TCP_ACK, 2, 0, 0, 0, 0},
+		{0, 3, 0, 0, 0, 1},
+		{NS_TCP_FIN, 1, 0, 0, 0, 1},
+		{NS_TCP_FIN | NS_TCP_PSH | NS_TCP_URG, 1, 0, 0, 0, 1},
+		{NS_TCP_FIN | NS_TCP_ACK, 1, 0, 0, 0, 0},
 	};
 	struct ns_record record = syn;
 
@@ -113,14 +115,20 @@ static void tcp_classes(void)
 		record.packets = cases[i].packets;
 		expect(&record, &cases[i]);
 	}
-	/* A label of ten flows with a bare ACK each; later fragments tell nothing. */
+	/* A server's bare ACK to one of its clients. */
 	record.tcp = NS_TCP_ACK;
+	record.packets = 1;
+	record.key.dport = 1024;
+	expect(&record, &(struct expected){.probe = 0});
+	record.key.dport = 1023;
+	expect(&record, &(struct expected){.probe = 1});
+	/* A label of ten flows with a bare ACK each; later fragments tell nothing. */
 	record.kind = NS_RECORD_LABEL;
 	record.packets = 10;
 	record.others = 9;
-	expect(&record, &(struct expected){.attempt = 1});
+	expect(&record, &(struct expected){.probe = 1});
 	record.others = 4;
-	expect(&record, &(struct expected){.attempt = 0});
+	expect(&record, &(struct expected){.probe = 0});
 	record = syn;
 	record.key.flags = 0;
 	expect(&record, &(struct expected){.attempt = 0});
@@ -132,15 +140,20 @@ static void datagram_classes(void)
 
 	record.tcp = 0;
 	record.key.proto = 17;
-	expect(&record, &(struct expected){.attempt = 1});
+	expect(&record, &(struct expected){.attempt = 1, .probe = 1});
 	record.key.sport = 53;
-	expect(&record, &(struct expected){.attempt = 1});
+	expect(&record, &(struct expected){.attempt = 1, .probe = 1});
+	record.key.dport = 1024;
+	expect(&record, &(struct expected){.unasked = 1});
+	/* From one that has no service port to a port that clients are given, or between such. */
+	record.key.sport = 8600;
+	expect(&record, &(struct expected){.attempt = 1, .probe = 1});
 	record.key.dport = 40000;
 	expect(&record, &(struct expected){.unasked = 1});
 	record.key.proto = 132;
 	expect(&record, &(struct expected){.unasked = 0});
 	record.key.sport = 40001;
-	expect(&record, &(struct expected){.attempt = 1});
+	expect(&record, &(struct expected){.attempt = 1, .probe = 1});
 	record.key.proto = 136;
 	expect(&record, &(struct expected){.attempt = 0});
 }

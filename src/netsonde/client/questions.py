@@ -24,7 +24,7 @@ class FilterFields(TypedDict, total=False):
     dst: str
     sport: PortText
     dport: PortText
-    flow: Literal["any", "attempt", "half_open", "unasked"]
+    flow: Literal["any", "attempt", "half_open", "unasked", "probe"]
 
 
 class About(FilterFields, total=False):

@@ -40,8 +40,8 @@ class FilterText(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         None
     )
     flow: Annotated[
-        Literal["any", "attempt", "half_open", "unasked"],
-        Meta(description="flows that look like attempts to open, half-open ones, or replies"),
+        Literal["any", "attempt", "half_open", "unasked", "probe"],
+        Meta(description="attempts to open something, half-open ones, replies, or probes"),
     ] = "any"
 
 

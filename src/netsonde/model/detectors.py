@@ -14,7 +14,7 @@ BUILTIN = (
     Detector(
         name="port_scan",
         measure="spread",
-        filter=Filter(interface=Interface.BOTH, flow=FlowClass.ATTEMPT),
+        filter=Filter(interface=Interface.BOTH, flow=FlowClass.PROBE),
         by="src_dst",
         of="dport",
         threshold=50,

@@ -12,11 +12,14 @@ class FlowClass(Enum):
 
     ANY = "any"
     ATTEMPT = "attempt"
-    """Looks like an attempt to open something. TCP with a SYN that is no reply, or with flags that
-    no open connection sends alone (none, FIN, FIN+PSH+URG, one bare ACK); UDP and SCTP unless they
-    go from a service port (below 1024) to another, as replies do."""
+    """Looks like an attempt to open something. TCP with a SYN that is no reply; UDP and SCTP unless
+    they go where replies go: from a service port (below 1024) to another, or from a port below
+    32768 to one that clients are given."""
     HALF_OPEN = "half_open"
     """TCP with a SYN and without an ACK in the tick."""
     UNASKED = "unasked"
-    """Looks like a reply: TCP with SYN and ACK and nothing else, or UDP from a service port (below
-    1024) to one that is not."""
+    """Looks like a reply: TCP with SYN and ACK and nothing else, or UDP that goes where replies
+    go."""
+    PROBE = "probe"
+    """An attempt, or TCP with flags that no open connection sends alone: none, FIN, FIN+PSH+URG, or
+    one bare ACK to a service port."""

@@ -22,6 +22,7 @@ _FLOW_CLASSES = {
     FlowClass.ATTEMPT: _abi.FLOW_ATTEMPT,
     FlowClass.HALF_OPEN: _abi.FLOW_HALF_OPEN,
     FlowClass.UNASKED: _abi.FLOW_UNASKED,
+    FlowClass.PROBE: _abi.FLOW_PROBE,
 }
 
 
