@@ -19,7 +19,16 @@ import pytest
 from traces import traces_folder
 
 from netsonde.model import answer as told
-from netsonde.model.asked import Asked, Count, Distinct, Distribution, IncrementName, Keys, Top
+from netsonde.model.asked import (
+    Asked,
+    Count,
+    Distinct,
+    Distribution,
+    IncrementName,
+    Keys,
+    Spreaders,
+    Top,
+)
 from netsonde.model.bound import Bound
 from netsonde.model.coverage import Coverage
 from netsonde.model.evidence import Evidence
@@ -27,6 +36,7 @@ from netsonde.model.task import Counter, Filter, Increment, Task
 from netsonde.replay.capture import LG_BUCKETS, Capture
 from netsonde.sketch.answers import Heard, answered
 from netsonde.sketch.planning import planned
+from netsonde.sketch.spread import Spread
 from netsonde.sketch.window import Window
 
 KEY_TYPES = {
@@ -120,6 +130,32 @@ def counted(path: Path, lg_buckets: int = LG_BUCKETS, capacity: int = ALL) -> Co
     return Counted(windows, evidence)
 
 
+SPREADS = {
+    "top20_fanout_distinct_dst_per_src": ("src", "dst"),
+    "top20_fanin_distinct_src_per_dst": ("dst", "src"),
+}
+
+
+def spreaders(
+    path: Path, name: str, *, k: int = 20, lg_buckets: int = LG_BUCKETS, capacity: int = ALL
+) -> told.SpreadersAnswer:
+    """Count who has most different others over a capture, and ask."""
+    by, of = SPREADS[name]
+    plan = planned(Spreaders(by=by, of=of, k=k), None, 0, largest_keys=ALL)
+    spread = Spread(plan.filter, by, of, capacity)
+    for tick, _ in Capture(path, random.Random(path.stem).randbytes(64), lg_buckets).ticks():
+        spread.absorb(tick)
+    [question] = plan.questions
+    heard = Heard(
+        part=spread.summary(question),
+        coverage=Coverage.of("capture"),
+        evidence=counted(path, lg_buckets).evidence,
+    )
+    answer = answered(plan, [heard], "netsonde test")
+    assert isinstance(answer, told.SpreadersAnswer)
+    return answer
+
+
 def truth_of(path: Path) -> dict[str, Any]:
     read: dict[str, Any] = json.loads(path.with_suffix(".truth.json").read_text())
     return read
@@ -179,6 +215,32 @@ def test_as_many_are_over_a_share_as_tshark_found(path: Path, name: str) -> None
         ]
         assert len(answer.rows) + len(even) == wanted
         assert answer.certificate.exact
+
+
+@each_trace
+@pytest.mark.parametrize("name", SPREADS)
+def test_spreaders_and_victims_equal_tshark(path: Path, name: str) -> None:
+    answer = spreaders(path, name)
+    assert [(row.key, row.count) for row in answer.rows] == [
+        (key, Bound.exactly(others)) for key, others in truth_of(path)[name]
+    ]
+    assert answer.certificate.exact
+
+
+@each_trace
+@pytest.mark.parametrize("name", SPREADS)
+@pytest.mark.parametrize(("lg_buckets", "capacity"), [(3, ALL), (3, 256)])
+def test_spreads_hold_with_tables_forced_small(
+    path: Path, name: str, lg_buckets: int, capacity: int
+) -> None:
+    whole = {row.key: row.count.estimate for row in spreaders(path, name, k=1000).rows}
+    answer = spreaders(path, name, lg_buckets=lg_buckets, capacity=capacity)
+    shown = {row.key for row in answer.rows}
+    for row in answer.rows:
+        assert row.count.lower <= row.count.estimate <= row.count.upper
+        if row.key in whole:
+            assert row.count.lower <= whole[row.key] <= row.count.upper
+    assert max((whole[key] for key in whole.keys() - shown), default=0) <= answer.absent_upper
 
 
 @each_trace

@@ -29,14 +29,15 @@ from netsonde.model.certificate import Certificate, Covered, covered
 from netsonde.model.coverage import Coverage
 from netsonde.model.errors import ProtocolError
 from netsonde.model.evidence import Evidence
-from netsonde.model.key import KeyType
+from netsonde.model.key import KEY_BYTES, KeyType
 from netsonde.model.task import Increment
 from netsonde.model.window import TICK_NS, wall_text
 from netsonde.sketch.distribution import Population, entropy, histogram, quantile
 from netsonde.sketch.part import Part
 from netsonde.sketch.planning import DEFAULT_K, MAX_ROWS, Plan
 from netsonde.sketch.series import Series
-from netsonde.sketch.summary import Counts, Summary
+from netsonde.sketch.summary import Counts, Flags, Summary
+from netsonde.sketch.summary import Keys as Rows
 
 _NS_PER_MS = 1_000_000
 
@@ -155,10 +156,8 @@ class _Answering:
 
     def _keys(self, asked: Keys) -> told.KeysAnswer:
         summary, kind = self._summary(), self._by
-        places = np.flatnonzero(summary.upper > 0).tolist()
-        texts = zip(
-            kind.format_all([summary.keys[at].tobytes() for at in places]), places, strict=True
-        )
+        places = np.flatnonzero(summary.upper > 0)
+        texts = zip(kind.format_all(_each(summary.keys[places])), places.tolist(), strict=True)
         after = asked.after or ""
         page = nsmallest(asked.limit + 1, (one for one in texts if one[0] > after))
         rows = tuple(
@@ -212,7 +211,7 @@ class _Answering:
         now, before = (_counts_of(part, keys) for part in parts)
         lower, upper = now[0] - before[2], now[2] - before[0]
         estimate = now[1] - before[1]
-        order = _ranked(np.abs(estimate), [key.tobytes() for key in keys], kind, asked.k)
+        order = _ranked(np.abs(estimate), keys, kind, asked.k)
         rows = tuple(
             told.KeyChange(
                 key=text,
@@ -285,7 +284,7 @@ class _Answering:
         self,
         summary: Summary,
         most: int,
-        chosen: np.ndarray[tuple[int], np.dtype[np.bool_]],
+        chosen: Flags,
         over: int,
     ) -> tuple[tuple[told.KeyCount, ...], int, bool]:
         """Give the largest rows, the most of a key outside them, and whether all that is certain.
@@ -294,8 +293,7 @@ class _Answering:
         they are fewer than `most`, more than `over`.
         """
         places = np.flatnonzero(chosen)
-        keys = [summary.keys[at].tobytes() for at in places]
-        order = _ranked(summary.estimate[places], keys, self._by, most)
+        order = _ranked(summary.estimate[places], summary.keys[places], self._by, most)
         shown = [int(places[at]) for _, at in order]
         rows = tuple(
             told.KeyCount(key=text, count=_bound(summary, at))
@@ -307,17 +305,17 @@ class _Answering:
         return rows, absent, absent <= least and all(row.count.exact for row in rows)
 
 
-def _ranked(
-    values: Counts, keys: Sequence[bytes], kind: KeyType, most: int
-) -> list[tuple[str, int]]:
+def _ranked(values: Counts, keys: Rows, kind: KeyType, most: int) -> list[tuple[str, int]]:
     """Give text and place of the largest values, largest first, ties by text."""
-    if len(values) > most:
-        bar = np.partition(values, -most)[-most]
-        places = np.flatnonzero(values >= bar).tolist()
-    else:
-        places = list(range(len(values)))
-    texts = zip(kind.format_all([keys[at] for at in places]), places, strict=True)
+    bar = np.partition(values, -most)[-most] if len(values) > most else values.min(initial=0)
+    places = np.flatnonzero(values >= bar)
+    texts = zip(kind.format_all(_each(keys[places])), places.tolist(), strict=True)
     return nsmallest(most, texts, key=lambda one: (-int(values[one[1]]), one[0]))
+
+
+def _each(keys: Rows) -> list[bytes]:
+    raw = keys.tobytes()
+    return [raw[at : at + KEY_BYTES] for at in range(0, len(raw), KEY_BYTES)]
 
 
 def _absent_upper(summary: Summary) -> int:
@@ -326,7 +324,7 @@ def _absent_upper(summary: Summary) -> int:
     return summary.absent_upper if summary.distinct.upper > listed else 0
 
 
-def _counts_of(summary: Summary, keys: np.ndarray[tuple[int], np.dtype[np.void]]) -> Counts:
+def _counts_of(summary: Summary, keys: Rows) -> Counts:
     """Give lower, estimate and upper of keys, listed or not: shape (3, n)."""
     counts = np.zeros((3, len(keys)), np.int64)
     counts[2] = _absent_upper(summary)
