@@ -292,7 +292,7 @@ class Node:
         partial = {}
         if evidence.missed_ticks:
             missed_s = evidence.missed_ticks / TICKS_PER_S
-            partial[own] = f"{missed_s:.1f} s are missing: no monitor counted then"
+            partial[own] = f"{missed_s:.1f} s are missing: {_why_missing(question)}"
         elif question.window == TOTAL and late_ticks > LATE_TICKS:
             partial[own] = f"counting since {late_ticks / 10:.1f} s after it was configured"
         coverage = Coverage(members=(own,), partial=partial)
@@ -380,6 +380,12 @@ class Node:
             path=self.tree.path,
             children=self.tree.children,
         )
+
+
+def _why_missing(question: Question) -> str:
+    if question.window == TOTAL:
+        return "no monitor counted then"
+    return "no monitor counted then, or its flight recorder does not reach back so far"
 
 
 async def _cancel(task: asyncio.Task[None] | None) -> None:

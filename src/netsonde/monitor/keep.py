@@ -1,6 +1,6 @@
 """What a monitor keeps for the next one: its tasks and their windows, in a file beside its socket.
 
-The one idea: the file says up to which epoch of which table it is whole, so whoever reads it knows
+The one idea: each task says up to which epoch of which table it is whole, so whoever reads it knows
 what is missing since. It is replaced whole or not at all. `/run` ends with the boot, as pins do.
 """
 
@@ -14,11 +14,13 @@ from zlib import crc32
 import msgspec
 import structlog
 
+from netsonde.model.evidence import ClockStep
 from netsonde.model.task import Task
+from netsonde.recorder.seen import Seen
 from netsonde.sketch import _abi
 from netsonde.sketch.kept import KeptWindow
 
-SCHEMA = f"1-{crc32(repr(_abi.ENTRY).encode()):08x}"
+SCHEMA = f"2-{crc32(repr(_abi.ENTRY).encode()):08x}"
 """Of the file; counts are kept as they lie in memory, so their layout is part of it."""
 MAX_KEPT_BYTES = 16 << 20
 """Windows beyond it are left out: their tasks begin anew, and their answers say so."""
@@ -37,12 +39,19 @@ class KeptSpan(msgspec.Struct, frozen=True, kw_only=True):
     """None: the task's own."""
     since_tick: int
     missed_ticks: int
+    seen: Seen = Seen()
+    """What the host saw in it."""
+    clock_steps: tuple[ClockStep, ...] = ()
 
 
 class KeptTask(msgspec.Struct, frozen=True, kw_only=True):
     """One task and its counts."""
 
     task: Task
+    epoch: int
+    """The last epoch that is in its counts."""
+    tick: int
+    """When that ended."""
     spans: tuple[KeptSpan, ...]
     window: KeptWindow
 
@@ -53,10 +62,6 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     schema: str = SCHEMA
     load_id: int
     """Of the table that was counted into, as `Notebook` has it; 0 for one that has none."""
-    epoch: int
-    """The last epoch that is in the counts."""
-    tick: int
-    """When it ended."""
     tasks: tuple[KeptTask, ...]
 
     def for_another_table(self) -> Kept:

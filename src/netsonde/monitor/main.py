@@ -35,10 +35,12 @@ from netsonde.monitor.keep import PAUSE_S, KeptFile, directory_beside
 from netsonde.monitor.pace import Pace
 from netsonde.monitor.server import Server, bind
 from netsonde.monitor.takeover import close_gap
-from netsonde.monitor.tasks import Tasks
+from netsonde.monitor.tasks import Closed, Tasks
 from netsonde.monitor.ticker import Ticker
+from netsonde.monitor.upkeep import Upkeep
+from netsonde.recorder.ring import Recorder
 from netsonde.sketch.absent import placement
-from netsonde.sketch.tick import Reader, Tick
+from netsonde.sketch.tick import Reader
 from netsonde.wire import log, settings
 
 _HASH_WORDS = 8
@@ -91,6 +93,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float,
         msgspec.Meta(gt=0, le=100, description="share of one CPU that reading ticks may take"),
     ] = 10.0
+    recorder_mb: Annotated[
+        int,
+        msgspec.Meta(
+            ge=1,
+            le=1 << 16,
+            description="memory of the flight recorder in MiB: the last minutes, to be asked about",
+        ),
+    ] = 32
     log_json: Annotated[bool, msgspec.Meta(description="write log lines as JSON")] = False
 
 
@@ -110,12 +120,13 @@ class Monitor:
             hash_key=path.hash_key,
         )
         gap, now_tick = close_gap(path, reader), time.time_ns() // TICK_NS
-        self._tasks = Tasks(began_tick=now_tick + 1)
+        self._tasks = Tasks(Recorder(config.recorder_mb << 20), began_tick=now_tick + 1)
         places = placement(path.hash_key, path.lg_buckets)
-        self._tasks.restore(kept.load(), gap, places, now_tick)
+        self._tasks.restore(kept.load(), gap, places, now_tick, time.monotonic_ns())
         pace = Pace(config.cpu_budget_percent / 100)
         self._alarms = Alarms(secrets.token_hex(_BOOT_BYTES))
         self._ticker = Ticker(path, reader, self._absorb, pace)
+        self._upkeep = Upkeep(self._tasks.work, self._ticker.charge)
 
     async def run(self, listener: socket.socket) -> None:
         """Count and answer until SIGTERM or SIGINT, then pass on what was counted."""
@@ -123,6 +134,7 @@ class Monitor:
         server = Server(
             self._tasks,
             self._ticker,
+            self._upkeep,
             self._alarms,
             allowed_uids=frozenset({0, agent_uid}),
             software=_SOFTWARE,
@@ -134,34 +146,39 @@ class Monitor:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         self._tell()
         async with asyncio.TaskGroup() as group:
-            jobs = [self._ticker.run(), server.run(listener), self._keep_up()]
+            jobs = [
+                self._ticker.run(),
+                self._upkeep.run(),
+                server.run(listener),
+                self._keep_up(),
+            ]
             running = [group.create_task(job) for job in jobs]
             await stop.wait()
             for job in running:
                 job.cancel()
         await self._ticker.flush()
+        self._tasks.catch_up()
         self._keep()
         structlog.get_logger().info(
             "monitor stopped", packets=self._tasks.packets, drops=dict(self._tasks.drops)
         )
 
-    def _absorb(self, tick: Tick) -> None:
-        self._tasks.absorb(tick)
-        self._alarms.absorb(tick)
+    def _absorb(self, closed: Closed) -> None:
+        self._tasks.absorb(closed)
+        self._alarms.absorb(closed.tick)
+        self._upkeep.wake()
 
     async def _keep_up(self) -> None:
         """Keep the counts now and then, for the case that this process is killed."""
         pause_s = PAUSE_S
         while True:
             await asyncio.sleep(pause_s)
-            if self._ticker.closed_epoch:
-                pause_s = self._keep()
+            pause_s = self._keep()
 
     def _keep(self) -> float:
-        """Write down all closed ticks; gives the seconds to leave before the next time."""
+        """Write down what is folded; gives the seconds to leave before the next time."""
         load_id = self._path.notebook.load_id if self._path.notebook else 0
-        epoch, tick = self._ticker.closed_epoch, self._ticker.closed_tick
-        return self._kept.save(self._tasks.kept(load_id, epoch, tick))
+        return self._kept.save(self._tasks.kept(load_id))
 
     def _tell(self) -> None:
         log_line = structlog.get_logger()

@@ -11,17 +11,20 @@ import os
 import resource
 import socket
 import struct
+import time
 from pathlib import Path
 
+import msgspec
 import structlog
 
 from netsonde.model.detector import check_all
 from netsonde.model.errors import Busy, NetsondeError, ProtocolError
-from netsonde.model.evidence import Evidence
-from netsonde.model.window import TICK_NS, TOTAL
+from netsonde.model.task import Question
+from netsonde.model.window import REAL_TIME, TICK_NS
 from netsonde.monitor.alarms import Alarms
 from netsonde.monitor.tasks import Tasks
 from netsonde.monitor.ticker import Ticker
+from netsonde.monitor.upkeep import Upkeep
 from netsonde.wire import monitor as wire
 from netsonde.wire.frame import HEADER, SCHEMA
 
@@ -63,6 +66,7 @@ class Server:
         self,
         tasks: Tasks,
         ticker: Ticker,
+        upkeep: Upkeep,
         alarms: Alarms,
         *,
         allowed_uids: frozenset[int],
@@ -72,7 +76,9 @@ class Server:
     ) -> None:
         self._tasks = tasks
         self._ticker = ticker
+        self._upkeep = upkeep
         self._alarms = alarms
+        self._since_mono_ns = time.monotonic_ns()
         self._allowed_uids = allowed_uids
         self._software = software
         self._hook = hook
@@ -156,26 +162,33 @@ class Server:
                 self._alarms.apply(detectors, now_tick)
                 return wire.Applied(tasks=len(tasks))
             case wire.Ask(question=question):
-                if question.window == TOTAL:
-                    await self._ticker.flush()
-                summary, span = self._tasks.answer(question)
-                evidence = Evidence(
-                    software={self._software: 1},
-                    hooks={self._hook: ()},
-                    first_tick=span.since_tick,
-                    last_tick=summary.last_tick,
-                    missed_ticks=span.missed_ticks,
-                    rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-                    tick_ms=self._ticker.pace.ticks * TICK_NS // 1_000_000,
-                    told_one_in=1 << self._ticker.pace.thin_shift,
-                )
-                return wire.Answer(part=summary.to_bytes(), evidence=evidence)
+                return await self._answer(question)
             case wire.AskStatus():
                 return self._status()
             case wire.Hello():
                 raise ProtocolError("Hello comes once")
             case wire.Watch():
                 raise ProtocolError("Watch has a connection of its own")
+
+    async def _answer(self, question: Question) -> wire.Answer:
+        last_tick = self._tasks.last_tick
+        window = question.window
+        past = window == REAL_TIME or (window.kind == "range" and window.last_tick < last_tick)
+        if not past or not last_tick:
+            await self._ticker.flush()
+        answered = await self._upkeep.answer(self._tasks.answering(question))
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        since_ns = max(1, time.monotonic_ns() - self._since_mono_ns)
+        evidence = msgspec.structs.replace(
+            answered.evidence,
+            software={self._software: 1},
+            hooks={self._hook: ()},
+            cpu_ratio=round((usage.ru_utime + usage.ru_stime) * 1e9 / since_ns, 4),
+            rss_bytes=usage.ru_maxrss * 1024,
+            tick_ms=self._ticker.pace.ticks * TICK_NS // 1_000_000,
+            told_one_in=1 << self._ticker.pace.thin_shift,
+        )
+        return wire.Answer(part=answered.part, evidence=evidence)
 
     def _status(self) -> wire.Status:
         usage = resource.getrusage(resource.RUSAGE_SELF)
@@ -194,6 +207,7 @@ class Server:
             failed_refreshes=self._ticker.failed_refreshes,
             cpu_seconds=usage.ru_utime + usage.ru_stime,
             rss_bytes=usage.ru_maxrss * 1024,
+            recorder=self._tasks.recorder.reach(),
             detectors=self._alarms.states(),
         )
 

@@ -27,6 +27,8 @@ class Gap:
     """The last epoch that the former monitor read."""
     first_tick: int
     """Tick in which that epoch ended."""
+    epoch: int
+    """The last epoch that is in `ticks`."""
     ticks: tuple[Tick, ...]
     """What was counted since; the last one ends now."""
     whole: bool
@@ -77,6 +79,7 @@ def close_gap(path: CountingPath, reader: Reader) -> Gap | None:
         load_id=path.notebook.load_id,
         after_epoch=note.epoch,
         first_tick=first_tick,
+        epoch=closed,
         ticks=tuple(ticks),
         whole=path.whole,
     )

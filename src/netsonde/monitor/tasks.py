@@ -1,62 +1,68 @@
 """The monitor's tasks: desired state in, ticks in, answers out.
 
 Pure: no clock, no socket. A task that stays the same keeps its counts; one that changes starts
-anew; a counter that is added begins with the next tick. What a window does not hold, because no
-monitor was there to count it, is known to the tick and told with every answer.
+anew; a counter that is added begins with the next tick. Tasks fold joined seconds, a task at a time
+when `work` is called, or what they lack when they are asked for their total; any other window is
+answered from the flight recorder. What a window does not hold, because no monitor was there to
+count it, is known to the tick and told with every answer.
 """
 
 from __future__ import annotations
 
 from collections import Counter as Tally
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import structlog
 
-from netsonde.model.errors import NotFound, TooLarge
+from netsonde.model.errors import BadField, NotFound, TooLarge
+from netsonde.model.evidence import MAX_NAMED, ClockStep
 from netsonde.model.task import MAX_TASKS, Counter, Question, Task
-from netsonde.model.window import REAL_TIME, REAL_TIME_TICKS
-from netsonde.monitor.keep import MAX_KEPT_BYTES, Kept, KeptSpan, KeptTask
+from netsonde.model.window import TICK_NS, TOTAL, Window
+from netsonde.monitor.keep import MAX_KEPT_BYTES, Kept, KeptTask
+from netsonde.monitor.running import Mark, Running, Span, capacity_of
 from netsonde.monitor.takeover import Gap
-from netsonde.sketch.summary import Summary
+from netsonde.recorder.questions import Answered, Answering, answering
+from netsonde.recorder.ring import LONGEST_STEP, Recorder
+from netsonde.recorder.seen import Seen
+from netsonde.sketch import _abi
+from netsonde.sketch import window as sketch
 from netsonde.sketch.tick import Tick
-from netsonde.sketch.window import Window
 
-MAX_COUNTERS_TOTAL = 128
-"""Counters of all tasks together; each may hold some 4 MB."""
-_MAX_RECENT = 64
+MAX_COUNTERS_TOTAL = 256
+"""Counters of all tasks together."""
+MAX_WAITING_BYTES = 12 << 20
+"""Ticks that tasks have yet to fold may take that much memory; then a tick waits for them."""
+_ENTRY_BYTES = _abi.ENTRY.itemsize
 _log = structlog.get_logger()
 
 
-@dataclass(slots=True)
-class Span:
-    """The ticks that a task, or one of its counters, really counted."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closed:
+    """A tick as it was closed."""
 
-    since_tick: int
-    missed_ticks: int = 0
-    """Ticks after it was configured that it does not hold, since no monitor counted them here."""
-
-
-@dataclass(slots=True)
-class _Running:
-    task: Task
-    window: Window
-    spans: dict[str | None, Span]
-    """Key type of a counter -> its span; None: the task's own."""
+    tick: Tick
+    mono_ns: int
+    """When it ended."""
+    epoch: int = 0
+    """Of the table it was read from."""
+    clock_step: ClockStep | None = None
+    """How the wall clock was set in it."""
 
 
 class Tasks:
-    """Every task of this host and the last second of ticks."""
+    """Every task of this host, and its flight recorder."""
 
-    def __init__(self, began_tick: int = 0) -> None:
+    def __init__(self, recorder: Recorder, began_tick: int = 0) -> None:
         """`began_tick`: the first tick that can be here; what was configured before misses some."""
+        self.recorder = recorder
+        self._batches = recorder.batches
         self._began_tick = began_tick
-        self._running: dict[tuple[str, int], _Running] = {}
-        self._recent: deque[Tick] = deque(maxlen=_MAX_RECENT)
-        self.packets = 0
-        self.ip_bytes = 0
-        self.drops: Tally[str] = Tally()
+        self._running: dict[tuple[str, int], Running] = {}
+        self._marks = {self._batches.end: Mark(0, began_tick - 1, Seen())}
+        """By position; from the least of all tasks on."""
+        self._clock_steps: deque[tuple[int, ClockStep]] = deque(maxlen=MAX_NAMED)
 
     def __len__(self) -> int:
         return len(self._running)
@@ -64,128 +70,226 @@ class Tasks:
     @property
     def last_tick(self) -> int:
         """Id of the last closed tick, 0 before the first."""
-        return self._recent[-1].id if self._recent else 0
+        return self.recorder.last_tick
+
+    @property
+    def seen(self) -> Seen:
+        """All that this monitor saw."""
+        return self._marks[self._batches.end].seen
+
+    @property
+    def packets(self) -> int:
+        """Packets seen."""
+        return self.seen.packets
+
+    @property
+    def ip_bytes(self) -> int:
+        """Their IP bytes."""
+        return self.seen.ip_bytes
+
+    @property
+    def drops(self) -> Tally[str]:
+        """Packets seen and put into no flow, by cause."""
+        return Tally(self.seen.drops)
 
     def apply(self, tasks: Sequence[Task], now_tick: int) -> None:
-        """Run exactly these tasks from now on; raises TooLarge and changes nothing."""
+        """Run exactly these tasks from the next tick on; raises TooLarge and changes nothing."""
         counters = sum(len(task.counters) for task in tasks)
         if len(tasks) > MAX_TASKS:
             raise TooLarge("tasks", len(tasks), f"at most {MAX_TASKS} on a host")
         if counters > MAX_COUNTERS_TOTAL:
             raise TooLarge("counters", counters, f"at most {MAX_COUNTERS_TOTAL} on a host")
-        self._running = {task.ref: self._started(task, now_tick) for task in tasks}
+        former, self._running = self._running, {}
+        kept = {ref: one for ref, one in former.items() if any(ref == t.ref for t in tasks)}
+        for task in tasks:
+            others = [one for ref, one in {**kept, **self._running}.items() if ref != task.ref]
+            self._running[task.ref] = self._started(task, former.get(task.ref), others, now_tick)
+        self._follow()
 
-    def absorb(self, tick: Tick) -> None:
-        """Add a closed tick to every task."""
-        self._recent.append(tick)
-        while self._recent[0].id <= tick.id - REAL_TIME_TICKS:
-            self._recent.popleft()  # in a flood each holds megabytes
-        self._add(tick)
+    def absorb(self, closed: Closed) -> None:
+        """Take a closed tick; cheap, unless tasks have been left behind too far."""
+        position = self._batches.end
+        mark = Mark(closed.epoch, closed.tick.id, self.seen + Seen.of(closed.tick))
+        if closed.clock_step is not None:
+            self._clock_steps.append((position, closed.clock_step))
+        self.recorder.add(closed.tick, closed.mono_ns, closed.clock_step)
+        self._marks[self._batches.end] = mark
+        if not self._running:
+            self._follow()
+        while self._batches.waiting_bytes > MAX_WAITING_BYTES and self.work():
+            pass
 
-    def kept(self, load_id: int, epoch: int, tick: int) -> Kept:
-        """Give what the next monitor needs to go on after this epoch, which ended at `tick`."""
-        kept, free_bytes = [], MAX_KEPT_BYTES
+    def work(self) -> bool:
+        """Do one piece of what is due, of some milliseconds; False when nothing is left."""
+        if self.recorder.work():
+            return True
+        until = self._batches.joined_until
         for running in self._running.values():
-            window = running.window.kept()
-            free_bytes -= window.size_bytes
+            if running.position < until and running.fold(self._batches, until):
+                self._follow()
+                return True
+        return False
+
+    def kept(self, load_id: int) -> Kept:
+        """Give what the next monitor needs to go on, each task as far as it has folded."""
+        kept: list[KeptTask] = []
+        free_bytes = MAX_KEPT_BYTES
+        for running in self._running.values():
+            one = running.kept(self._marks[running.position], self._clock_steps_until(running))
+            free_bytes -= one.window.size_bytes
             if free_bytes < 0:
                 break
-            spans = tuple(
-                KeptSpan(key_type=name, since_tick=span.since_tick, missed_ticks=span.missed_ticks)
-                for name, span in running.spans.items()
-            )
-            kept.append(KeptTask(task=running.task, spans=spans, window=window))
-        return Kept(load_id=load_id, epoch=epoch, tick=tick, tasks=tuple(kept))
+            kept.append(one)
+        return Kept(load_id=load_id, tasks=tuple(kept))
 
-    def restore(self, kept: Kept | None, gap: Gap | None, placement: bytes, now_tick: int) -> None:
+    def catch_up(self) -> None:
+        """Fold all that was taken, before all is kept for the last time."""
+        for running in self._running.values():
+            while running.fold(self._batches, self._batches.end):
+                pass
+        self._follow()
+
+    def restore(
+        self, kept: Kept | None, gap: Gap | None, placement: bytes, now_tick: int, now_mono_ns: int
+    ) -> None:
         """Go on with what the former monitor kept and with what was counted since.
 
         `gap`: what the table in use counted before this monitor came. `placement`: `ns_config` of
-        that table. What neither of them holds is missing from the tasks, and they know it.
+        that table. What neither of them holds is missing from the tasks, and they know it. The
+        recorder begins with the gap, when that is whole.
         """
         if kept and gap and gap.load_id == kept.load_id:
-            self._go_on(kept, gap.missed_after(kept.epoch, kept.tick), placement)
+            for one in kept.tasks:
+                self._go_on(one, gap.missed_after(one.epoch, one.tick), placement)
         elif kept:
             # Another table's gap may hold what these tasks have counted already.
-            self._go_on(kept.for_another_table(), max(1, now_tick - kept.tick), placement)
+            for one in kept.for_another_table().tasks:
+                self._go_on(one, max(1, now_tick - one.tick), placement)
             gap = None
-        for tick in gap.ticks if gap else ():
-            self._add(tick)
+        if gap:
+            self._take_gap(gap, now_tick, now_mono_ns)
 
-    def _go_on(self, kept: Kept, missed_ticks: int, placement: bytes) -> None:
-        for one in kept.tasks:
-            running = _Running(one.task, Window(one.task), {})
-            try:
-                running.window.restore(one.window, placement)
-            except ValueError as error:
-                _log.warning("a task begins anew", id=one.task.id, reason=str(error))
+    def _take_gap(self, gap: Gap, now_tick: int, now_mono_ns: int) -> None:
+        for tick in gap.ticks:
+            mono_ns = now_mono_ns - (now_tick - tick.id) * TICK_NS
+            if gap.whole:
+                self.absorb(Closed(tick=tick, mono_ns=mono_ns, epoch=gap.epoch))
                 continue
-            running.spans = {
-                span.key_type: Span(span.since_tick, span.missed_ticks + missed_ticks)
-                for span in one.spans
-            }
-            self._running[one.task.ref] = running
+            for running in self._running.values():
+                running.window.absorb(tick)
+            mark = Mark(gap.epoch, tick.id, self.seen + Seen.of(tick))
+            self._marks[self._batches.end] = mark
+        self.catch_up()
 
-    def answer(self, question: Question) -> tuple[Summary, Span]:
-        """Answer a question; gives the summary and what of its window was really counted.
+    def answering(self, question: Question) -> Answering:
+        """Answer a question, in slices of some milliseconds.
 
-        Raises NotFound for an unknown task or counter.
+        Raises NotFound for an unknown task or counter, BadField for a window that no answer can be
+        about, here or with the first slice.
         """
-        series = question.series or "sketch"
-        running = self._running.get((series, question.task_id))
-        if running is None:
-            raise NotFound(f"no {question.series} {question.task_id} on this host")
+        running = None if question.series is None else self._found(question)
         counter = None
         if question.key_type is not None:
-            counter = running.task.counter(question.key_type)
-            if counter is None:
-                raise NotFound(
-                    f"{question.series} {question.task_id} has no counter {question.key_type}"
-                )
-        if question.window == REAL_TIME:
-            return self._real_time(running.task, question, counter)
-        return running.window.summary(question, counter), running.spans[question.key_type]
+            own = running.task.counter(question.key_type) if running else None
+            counter = own or Counter(key_type=question.key_type, increment=question.increment)
+        window = question.window
+        if window == TOTAL:
+            if running is None:
+                raise BadField("window", "total", "total of a task only; 'last 30s' of a filter")
+            if question.of is not None:
+                raise BadField("window", "total", "'last 30s' or a range, for the spread of keys")
+            if not question.step_ticks:
+                return self._total(running, question, counter)
+            since_tick = running.spans[None].since_tick
+            window = Window.range(since_tick, max(self.last_tick, since_tick))
+        cover = self.recorder.cover(window, question.step_ticks or LONGEST_STEP)
+        asked = running.task.filter if running else question.filter
+        return answering(question, asked, counter, cover)
 
-    def _add(self, tick: Tick) -> None:
-        for side in tick.sides:
-            self.packets += side.packets
-            self.ip_bytes += side.ip_bytes
-            self.drops.update(side.drops)
-        for running in self._running.values():
-            running.window.absorb(tick)
+    def _total(self, running: Running, question: Question, counter: Counter | None) -> Answering:
+        if counter is not None and counter.key_type not in running.spans:
+            raise NotFound(f"{_name(question)} has no counter {counter.key_type}")
+        while running.fold(self._batches, self._batches.end):
+            yield
+        self._follow()
+        if self._running.get(running.task.ref) is not running:
+            raise NotFound(f"no {_name(question)} on this host any more")
+        span = running.spans[counter.key_type if counter else None]
+        part = running.window.summary(question, counter).to_bytes()
+        evidence = span.evidence(self._marks[running.position], self._clock_steps)
+        return Answered(part=part, evidence=evidence)
 
-    def _started(self, task: Task, now_tick: int) -> _Running:
-        running = self._running.get(task.ref)
+    def _found(self, question: Question) -> Running:
+        running = self._running.get((question.series or "sketch", question.task_id))
+        if running is None:
+            raise NotFound(f"no {_name(question)} on this host")
+        return running
+
+    def _go_on(self, one: KeptTask, missed_ticks: int, placement: bytes) -> None:
+        most = max((len(table.entries) for table in one.window.tables.values()), default=0)
+        capacity = max(capacity_of(one.task, self._running.values()), most // _ENTRY_BYTES)
+        running = Running(one.task, sketch.Window(one.task, capacity), 0, capacity=capacity)
+        try:
+            running.window.restore(one.window, placement)
+        except ValueError as error:
+            _log.warning("a task begins anew", id=one.task.id, reason=str(error))
+            return
+        running.position = self._batches.end
+        running.spans = {
+            span.key_type: Span(
+                span.since_tick,
+                span.missed_ticks + missed_ticks,
+                running.position,
+                self.seen - span.seen,
+                span.clock_steps,
+            )
+            for span in one.spans
+        }
+        self._running[one.task.ref] = running
+        self._follow()
+
+    def _started(
+        self, task: Task, running: Running | None, others: Sequence[Running], now_tick: int
+    ) -> Running:
         kept = running is not None and (
             running.task.filter == task.filter
             and running.task.since_tick == task.since_tick
             and set(running.task.counters) <= set(task.counters)
         )
         if running is None or not kept:
-            running = _Running(task, Window(task), {None: self._span(task.since_tick, now_tick)})
+            capacity = capacity_of(task, others)
+            window = sketch.Window(task, capacity)
+            running = Running(task, window, self._batches.end, capacity=capacity)
+            running.spans[None] = self._span(task.since_tick, now_tick)
         for counter in task.counters:
-            if counter.key_type not in running.spans:
-                configured_tick = max(task.since_tick, counter.since_tick)
-                running.spans[counter.key_type] = self._span(configured_tick, now_tick)
-                if counter.key_type not in running.window.key_types:
-                    running.window.add_counter(counter)
+            if counter.key_type in running.spans:
+                continue
+            if counter.key_type not in running.window.key_types:
+                while running.fold(self._batches, self._batches.end):
+                    pass  # it must not count what came before it
+                running.window.add_counter(counter)
+            configured_tick = max(task.since_tick, counter.since_tick)
+            running.spans[counter.key_type] = self._span(configured_tick, now_tick)
         running.task = task
         return running
 
     def _span(self, configured_tick: int, now_tick: int) -> Span:
         # What was configured while this monitor counted begins as soon as the news travels. What
         # was configured before it came may have been counted by another, which took that along.
-        if configured_tick >= self._began_tick:
-            return Span(now_tick)
-        return Span(now_tick, missed_ticks=now_tick - configured_tick)
+        missed_ticks = 0 if configured_tick >= self._began_tick else now_tick - configured_tick
+        return Span(now_tick, missed_ticks, self._batches.end, self.seen)
 
-    def _real_time(
-        self, task: Task, question: Question, counter: Counter | None
-    ) -> tuple[Summary, Span]:
-        window, first_tick = Window(task), self.last_tick - REAL_TIME_TICKS + 1
-        for tick in self._recent:
-            if tick.id >= first_tick:
-                window.absorb(tick)
-        since_tick = max(first_tick, self._began_tick)
-        missed_ticks = min(since_tick - first_tick, REAL_TIME_TICKS)
-        return window.summary(question, counter), Span(since_tick, missed_ticks)
+    def _follow(self) -> None:
+        """Let go of what every task has folded."""
+        positions = [running.position for running in self._running.values()]
+        self._batches.follow(min(positions) if positions else None)
+        least = min(positions, default=self._batches.end)
+        for position in [position for position in self._marks if position < least]:
+            del self._marks[position]
+
+    def _clock_steps_until(self, running: Running) -> Iterator[tuple[int, ClockStep]]:
+        return ((at, step) for at, step in self._clock_steps if at < running.position)
+
+
+def _name(question: Question) -> str:
+    return f"{question.series} {question.task_id}"

@@ -20,7 +20,9 @@ from netsonde.kernel.notebook import Note, Notebook
 from netsonde.model.errors import NetsondeError
 from netsonde.model.window import TICK_NS
 from netsonde.monitor.pace import Pace
-from netsonde.sketch.tick import Reader, Tick
+from netsonde.monitor.tasks import Closed
+from netsonde.monitor.wall import WallClock, read_clocks
+from netsonde.sketch.tick import Reader
 
 REFRESH_NS = 1_000_000_000
 _log = structlog.get_logger()
@@ -45,7 +47,7 @@ class Ticker:
     """Flips, reads and hands ticks on, in the event loop's thread."""
 
     def __init__(
-        self, path: Flippable, reader: Reader, absorb: Callable[[Tick], None], pace: Pace
+        self, path: Flippable, reader: Reader, absorb: Callable[[Closed], None], pace: Pace
     ) -> None:
         self.pace = pace
         self._path = path
@@ -55,11 +57,9 @@ class Ticker:
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="flip")
         self._begun = 0
         self._closing: asyncio.Task[None] | None = None
-        self.closed_epoch = 0
-        """The last epoch that was handed on, 0 before the first."""
-        self.closed_tick = 0
-        """When it ended."""
+        self._wall = WallClock(read_clocks())
         self._cost_ns = 0
+        self._owed_ns = 0
         self.late_ticks = 0
         self.failed_refreshes = 0
         self.since_tick = time.time_ns() // TICK_NS
@@ -92,27 +92,36 @@ class Ticker:
                 await asyncio.shield(self._closing)
         return time.time_ns() // TICK_NS
 
+    def charge(self, cost_ns: int) -> None:
+        """Count what ticks cost later on, seconds at a time, as a cost of the next second's."""
+        self._owed_ns += cost_ns
+
     async def _close_and_absorb(self) -> None:
         loop = asyncio.get_running_loop()
-        epoch, tick = await loop.run_in_executor(self._worker, self._close)
+        closed = await loop.run_in_executor(self._worker, self._close)
         begun_ns = time.thread_time_ns()
-        self._absorb(tick)
-        self.closed_epoch, self.closed_tick = epoch, time.time_ns() // TICK_NS
+        self._absorb(closed)
         self._cost_ns += time.thread_time_ns() - begun_ns
 
-    def _close(self) -> tuple[int, Tick]:
+    def _close(self) -> Closed:
         begun_ns = time.thread_time_ns()
-        # A tick that ends on a boundary belongs to the time before it.
-        tick_id = (time.time_ns() - TICK_NS // 2) // TICK_NS
-        epoch = self._path.flip()
-        tick = self._reader.read(epoch, tick_id, thin_shift=self.pace.thin_shift)
+        now = read_clocks()
+        epoch, named = self._path.flip(), self._wall.named(now)
+        first_id = None if named.first_tick == named.last_tick else named.first_tick
+        tick = self._reader.read(
+            epoch, named.last_tick, first_id=first_id, thin_shift=self.pace.thin_shift
+        )
         if self._path.notebook:
             self._path.notebook.write(Note(epoch, time.time_ns(), self._reader.state()))
         self._path.sample_shift = self._reader.next_sample_shift(tick)
         self._cost_ns += time.thread_time_ns() - begun_ns
-        return epoch, tick
+        return Closed(tick=tick, mono_ns=now.mono_ns, epoch=epoch, clock_step=named.clock_step)
 
     def _keep_pace(self, elapsed_ns: int) -> None:
+        # What is done once a second must not make one tick look dear.
+        part_ns = int(self._owed_ns * min(1.0, elapsed_ns / 1e9))
+        self._owed_ns -= part_ns
+        self._cost_ns += part_ns
         before = self.pace.ticks, self.pace.thin_shift
         self.pace.spent(self._cost_ns, elapsed_ns)
         if (self.pace.ticks, self.pace.thin_shift) != before:

@@ -11,6 +11,7 @@ import msgspec
 
 from netsonde.model.detector import Detector, DetectorState, Event
 from netsonde.model.evidence import Evidence
+from netsonde.model.resource import Reach
 from netsonde.model.task import Question, Task
 from netsonde.wire.frame import SCHEMA, Codec
 
@@ -110,6 +111,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Times that the host's addresses and devices could not be followed."""
     cpu_seconds: float
     rss_bytes: int
+    recorder: Reach
+    """How far back it can be asked."""
     detectors: tuple[DetectorState, ...] = ()
 
 

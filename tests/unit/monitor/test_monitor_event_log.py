@@ -17,6 +17,8 @@ from netsonde.monitor.pace import Pace
 from netsonde.monitor.server import Server, bind
 from netsonde.monitor.tasks import Tasks
 from netsonde.monitor.ticker import Ticker
+from netsonde.monitor.upkeep import Upkeep
+from netsonde.recorder.ring import Recorder
 from netsonde.wire import monitor as wire
 from netsonde.wire.frame import HEADER
 
@@ -103,10 +105,12 @@ def serve(path: Path, story: Callable[[EventLog, Server, Callable], Awaitable[No
         return agent
 
     async def play() -> None:
-        alarms, tasks = Alarms(BOOT), Tasks()
+        alarms, tasks = Alarms(BOOT), Tasks(Recorder(1 << 20))
+        ticker = Ticker(None, None, tasks.absorb, Pace(1.0))
         server = Server(
             tasks,
-            Ticker(None, None, tasks.absorb, Pace(1.0)),
+            ticker,
+            Upkeep(tasks.work, ticker.charge),
             alarms,
             allowed_uids=frozenset({os.getuid()}),
             software="t",

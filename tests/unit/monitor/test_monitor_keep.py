@@ -11,11 +11,16 @@ from packets import Flow, packet
 from structlog.testing import capture_logs
 
 from netsonde.model.task import Counter, Filter, Interface, Question, Task
+from netsonde.model.window import TICK_NS, Window
 from netsonde.monitor.keep import PAUSE_S, Kept, KeptFile, directory_beside
+from netsonde.monitor.running import Span
 from netsonde.monitor.takeover import Gap
-from netsonde.monitor.tasks import Span, Tasks
+from netsonde.monitor.tasks import Closed, Tasks
+from netsonde.recorder.questions import finished
+from netsonde.recorder.ring import Recorder
 from netsonde.sketch import _abi, _core
 from netsonde.sketch.absent import placement
+from netsonde.sketch.summary import Summary
 from netsonde.sketch.tick import Reader, Side, Tick
 
 NOW = 17_000_000_000
@@ -23,6 +28,20 @@ FLOW = "src_dst_sport_dport_proto"
 KEY = list(range(1, 9))
 PLACES = placement(KEY, 3)
 LOAD = 99
+
+
+def closed(tick: Tick, epoch: int = 1) -> Closed:
+    return Closed(tick=tick, mono_ns=(tick.id + 1) * TICK_NS, epoch=epoch)
+
+
+def monitored(began_tick: int = 0) -> Tasks:
+    return Tasks(Recorder(1 << 20), began_tick=began_tick)
+
+
+def restored(kept: Kept, passed: Gap | None, now_tick: int) -> Tasks:
+    tasks = monitored(now_tick + 1)
+    tasks.restore(kept, passed, PLACES, now_tick, now_tick * TICK_NS)
+    return tasks
 
 
 def tick(number: int, packets: int, source: int = 1) -> Tick:
@@ -41,30 +60,40 @@ def task(*counters: str, number: int = 0) -> Task:
 
 
 def gap(first_tick: int, *ticks: Tick, load_id: int = LOAD, epoch: int = 7, whole: bool = True):
-    return Gap(load_id=load_id, after_epoch=epoch, first_tick=first_tick, ticks=ticks, whole=whole)
+    return Gap(
+        load_id=load_id,
+        after_epoch=epoch,
+        first_tick=first_tick,
+        epoch=epoch + len(ticks),
+        ticks=ticks,
+        whole=whole,
+    )
 
 
 @pytest.fixture
 def kept() -> Kept:
     """What a monitor kept that counted five packets until NOW + 10, epoch 7."""
-    former = Tasks()
+    former = monitored()
     former.apply([task("src")], NOW)
-    former.absorb(tick(NOW, 2))
-    former.absorb(tick(NOW + 9, 3, source=2))
-    return former.kept(LOAD, 7, NOW + 10)
+    former.absorb(closed(tick(NOW, 2), 6))
+    former.absorb(closed(tick(NOW + 9, 3, source=2), 7))
+    former.catch_up()
+    return former.kept(LOAD)
 
 
 def answer(tasks: Tasks, key_type: str | None = "src") -> tuple[int, dict[bytes, int], Span]:
-    summary, span = tasks.answer(Question(series="sketch", task_id=0, key_type=key_type))
+    question = Question(series="sketch", task_id=0, key_type=key_type)
+    answered = finished(tasks.answering(question))
+    summary, evidence = Summary.from_bytes(answered.part), answered.evidence
+    span = Span(evidence.first_tick, missed_ticks=evidence.missed_ticks)
     rows = {bytes(row.key)[15:16]: row.count.estimate for row in summary.rows()}
     return summary.total_packets.estimate, rows, span
 
 
 def resumed(kept: Kept, passed: Gap | None, now_tick: int) -> Tasks:
-    tasks = Tasks(began_tick=now_tick + 1)
-    tasks.restore(kept, passed, PLACES, now_tick)
+    tasks = restored(kept, passed, now_tick)
     tasks.apply([task("src")], now_tick + 2)  # as the agent does when it is connected again
-    tasks.absorb(tick(now_tick + 2, 100))
+    tasks.absorb(closed(tick(now_tick + 2, 100), 400))
     return tasks
 
 
@@ -77,8 +106,8 @@ def test_a_clean_restart_over_pins_loses_nothing(kept: Kept) -> None:
 def test_a_killed_monitor_loses_what_it_had_not_kept(kept: Kept) -> None:
     tasks = resumed(kept, gap(NOW + 44, tick(NOW + 60, 20), epoch=340), NOW + 60)
     assert answer(tasks) == (125, {b"\1": 122, b"\2": 3}, Span(NOW, missed_ticks=34))
-    again = tasks.kept(LOAD, 400, NOW + 70)
-    tasks = resumed(again, gap(NOW + 70, tick(NOW + 80, 1), epoch=400), NOW + 80)
+    tasks.catch_up()
+    tasks = resumed(tasks.kept(LOAD), gap(NOW + 63, tick(NOW + 80, 1), epoch=400), NOW + 80)
     assert answer(tasks)[2] == Span(NOW, missed_ticks=34)
 
 
@@ -104,10 +133,9 @@ def test_a_restart_within_one_tick_still_tells_that_something_is_missing(kept: K
 
 
 def test_a_counter_that_was_not_kept_begins_anew(kept: Kept) -> None:
-    tasks = Tasks(began_tick=NOW + 61)
-    tasks.restore(kept, gap(NOW + 10, tick(NOW + 60, 20)), PLACES, NOW + 60)
+    tasks = restored(kept, gap(NOW + 10, tick(NOW + 60, 20)), NOW + 60)
     tasks.apply([task("src", "dst")], NOW + 62)
-    tasks.absorb(tick(NOW + 62, 1))
+    tasks.absorb(closed(tick(NOW + 62, 1)))
     assert answer(tasks)[0] == 26
     assert answer(tasks, "dst")[2] == Span(NOW + 62, missed_ticks=62)
 
@@ -122,7 +150,7 @@ def flood(count: int) -> tuple[_core.FlowTable, Reader]:
 
 def test_bounds_of_a_flood_go_on_over_the_same_table_and_not_over_another() -> None:
     table, reader = flood(500)
-    whole, former = Tasks(), Tasks()
+    whole, former = monitored(), monitored()
     inputs = Task(
         series="sketch",
         id=0,
@@ -135,16 +163,17 @@ def test_bounds_of_a_flood_go_on_over_the_same_table_and_not_over_another() -> N
     first = reader.read(table.flip(), NOW)
     assert first.absent is not None
     for tasks in (whole, former):
-        tasks.absorb(first)
-    kept = former.kept(LOAD, 1, NOW + 1)
-    later = Tasks(began_tick=NOW + 2)
-    later.restore(kept, gap(NOW + 1, first, epoch=1), PLACES, NOW + 1)
-    whole.absorb(first)
+        tasks.absorb(closed(first))
+    former.catch_up()
+    kept = former.kept(LOAD)
+    later = restored(kept, gap(NOW + 1, first, epoch=1), NOW + 1)
+    whole.absorb(closed(first))
     question = Question(series="sketch", task_id=0, key_type=FLOW)
-    expected, got = whole.answer(question)[0], later.answer(question)[0]
-    assert msgspec.msgpack.decode(got.to_bytes()) == msgspec.msgpack.decode(expected.to_bytes())
-    other = Tasks(began_tick=NOW + 2)
-    other.restore(kept, None, PLACES, NOW + 1)
+    expected, got = (finished(tasks.answering(question)) for tasks in (whole, later))
+    assert msgspec.msgpack.decode(got.part) == msgspec.msgpack.decode(expected.part)
+    assert got.evidence.spilled_packets == expected.evidence.spilled_packets > 0
+    assert got.evidence.flow_absent_upper == expected.evidence.flow_absent_upper > 0
+    other = restored(kept, None, NOW + 1)
     assert len(other) == 0  # hidden flows of one table cannot be looked for in another
 
 
@@ -184,21 +213,54 @@ def test_what_cannot_be_a_window_begins_anew(kept: Kept) -> None:
         ),
     ):
         bad = msgspec.structs.replace(kept, tasks=(msgspec.structs.replace(one, window=window),))
-        tasks = Tasks(began_tick=NOW + 61)
-        tasks.restore(bad, gap(NOW + 10, tick(NOW + 60, 20)), PLACES, NOW + 60)
+        tasks = restored(bad, gap(NOW + 10, tick(NOW + 60, 20)), NOW + 60)
         assert len(tasks) == 0
 
 
 def test_no_more_is_kept_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("netsonde.monitor.tasks.MAX_KEPT_BYTES", 2 * 4 * _abi.ENTRY.itemsize)
-    former = Tasks()
+    former = monitored()
     former.apply([task("src", number=number) for number in range(3)], NOW)
-    former.absorb(tick(NOW, 2))
-    former.absorb(tick(NOW + 1, 3, source=2))
-    kept = former.kept(LOAD, 7, NOW + 10)
+    former.absorb(closed(tick(NOW, 2)))
+    former.absorb(closed(tick(NOW + 1, 3, source=2), 7))
+    former.catch_up()
+    kept = former.kept(LOAD)
     assert [one.task.id for one in kept.tasks] == [0, 1]
-    tasks = Tasks(began_tick=NOW + 61)
-    tasks.restore(kept, gap(NOW + 10, tick(NOW + 60, 20)), PLACES, NOW + 60)
+    tasks = restored(kept, gap(NOW + 2, tick(NOW + 60, 20)), NOW + 60)
     tasks.apply([task("src", number=number) for number in range(3)], NOW + 62)
-    spans = [tasks.answer(Question(series="sketch", task_id=number))[1] for number in range(3)]
-    assert spans == [Span(NOW), Span(NOW), Span(NOW + 62, missed_ticks=62)]
+    found = [Question(series="sketch", task_id=number) for number in range(3)]
+    evidence = [finished(tasks.answering(question)).evidence for question in found]
+    assert [(one.first_tick, one.missed_ticks) for one in evidence] == [
+        (NOW, 0),
+        (NOW, 0),
+        (NOW + 62, 62),
+    ]
+
+
+def test_each_task_goes_on_from_where_it_had_folded() -> None:
+    """A killed monitor had kept tasks that were not equally far; each knows what it misses."""
+    former = monitored()
+    former.apply([task("src", number=number) for number in range(2)], NOW)
+    former.absorb(closed(tick(NOW, 2), 6))
+    finished(former.answering(Question(series="sketch", task_id=0)))
+    former.absorb(closed(tick(NOW + 1, 3), 7))
+    finished(former.answering(Question(series="sketch", task_id=1)))
+    tasks = restored(former.kept(LOAD), gap(NOW + 2, tick(NOW + 9, 20)), NOW + 9)
+    tasks.apply([task("src", number=number) for number in range(2)], NOW + 10)
+    answers = [
+        finished(tasks.answering(Question(series="sketch", task_id=number))) for number in range(2)
+    ]
+    found = [Summary.from_bytes(one.part).total_packets.estimate for one in answers]
+    assert found == [22, 25]
+    assert [one.evidence.missed_ticks for one in answers] == [1, 0]
+    assert [one.evidence.packets for one in answers] == found
+
+
+def test_the_recorder_holds_the_gap_and_knows_what_was_before(kept: Kept) -> None:
+    tasks = resumed(kept, gap(NOW + 10, tick(NOW + 60, 20)), NOW + 60)
+    question = Question(window=Window.range(NOW + 40, NOW + 62))
+    assert Summary.from_bytes(finished(tasks.answering(question)).part).total_packets.lower == 120
+    begun = resumed(kept, gap(NOW + 10, tick(NOW + 60, 20), whole=False), NOW + 60)
+    answered = finished(begun.answering(question))
+    assert Summary.from_bytes(answered.part).total_packets.lower == 100
+    assert answered.evidence.missed_ticks == 22

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 
+from netsonde.model.window import TICK_NS
 from netsonde.monitor.pace import Pace
+from netsonde.monitor.tasks import Closed
 from netsonde.monitor.ticker import Ticker
 from netsonde.sketch.tick import Tick
 
@@ -31,8 +33,10 @@ class Path:
 
 
 class Reader:
-    def read(self, epoch: int, tick_id: int, *, thin_shift: int = 0) -> Tick:
-        return Tick(id=tick_id, records=b"", sides=())
+    def read(
+        self, epoch: int, tick_id: int, *, first_id: int | None = None, thin_shift: int = 0
+    ) -> Tick:
+        return Tick(id=tick_id, first_id=first_id, records=b"", sides=())
 
     def next_sample_shift(self, tick: Tick) -> int:
         return 7
@@ -63,8 +67,8 @@ def test_ticks_follow_the_wall_clock() -> None:
         for _ in range(100):
             path.go.release()
 
-        def absorb(tick: Tick) -> None:
-            ticks.append(tick.id)
+        def absorb(closed: Closed) -> None:
+            ticks.append(closed.tick.id)
             if len(ticks) == 4:
                 enough.set()
 
@@ -76,3 +80,18 @@ def test_ticks_follow_the_wall_clock() -> None:
         assert ticks[-1] - ticks[0] >= 3
 
     asyncio.run(story())
+
+
+def test_what_ticks_cost_later_is_spread_over_a_second() -> None:
+    """What is folded once a second, within the budget, does not make a tick look dear."""
+    ticker = Ticker(Path(), Reader(), lambda closed: None, Pace(0.1))
+    for number in range(100):
+        if number % 10 == 0:
+            ticker.charge(60_000_000)
+        ticker._keep_pace(TICK_NS)
+        assert ticker.pace.ticks == 1
+    for number in range(100):
+        if number % 10 == 0:
+            ticker.charge(200_000_000)
+        ticker._keep_pace(TICK_NS)
+    assert ticker.pace.ticks > 1

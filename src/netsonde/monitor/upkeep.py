@@ -1,0 +1,65 @@
+"""Upkeep: does what ticks leave to do, in slices, so that nothing else waits for it.
+
+The one idea: everything that counts is of one thread, and gives way every few milliseconds; so
+ticks are closed in time, questions are answered between slices, and nothing is ever half-done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from netsonde.recorder.questions import Answered, Answering
+
+SLICE_NS = 2_000_000
+"""Shorter pieces are done in a row."""
+_MAX_ANSWERS = 2
+"""Answers under way at once: each may hold megabytes."""
+
+
+class Upkeep:
+    """Runs work and answers in the event loop."""
+
+    def __init__(self, work: Callable[[], bool], charge: Callable[[int], None]) -> None:
+        """`work` does a piece and tells whether more is left; `charge` takes its CPU time in ns."""
+        self._work = work
+        self._charge = charge
+        self._due = asyncio.Event()
+        self._answers = asyncio.Semaphore(_MAX_ANSWERS)
+
+    def wake(self) -> None:
+        """Say that there may be work."""
+        self._due.set()
+
+    async def run(self) -> None:
+        """Do what is due, until cancelled."""
+        while True:
+            await self._due.wait()
+            self._due.clear()
+            left = True
+            while left:
+                left = self._slice()
+                await asyncio.sleep(0)
+
+    async def answer(self, slices: Answering) -> Answered:
+        """Run an answer to its end; raises what it raises."""
+        async with self._answers:
+            pause_ns = time.monotonic_ns() + SLICE_NS
+            while True:
+                try:
+                    next(slices)
+                except StopIteration as stop:
+                    answered: Answered = stop.value
+                    return answered
+                if time.monotonic_ns() >= pause_ns:
+                    await asyncio.sleep(0)
+                    pause_ns = time.monotonic_ns() + SLICE_NS
+
+    def _slice(self) -> bool:
+        begun_ns, pause_ns = time.thread_time_ns(), time.monotonic_ns() + SLICE_NS
+        left = self._work()
+        while left and time.monotonic_ns() < pause_ns:
+            left = self._work()
+        self._charge(time.thread_time_ns() - begun_ns)
+        return left

@@ -1,0 +1,130 @@
+"""Batches: ticks on their way to whoever folds all of them, joined to seconds.
+
+The one idea: every tick has a position, the number of ticks before it, and whoever folds keeps the
+position up to which it has. It gets whole batches where it stands at the beginning of one, single
+ticks where it stands within, so it can stop and go on at any tick and misses or doubles none.
+Nothing is thinned here: folding batches is folding their ticks.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from netsonde.sketch.merge import merged
+from netsonde.sketch.tick import Tick
+
+MAX_BYTES = 4 << 20
+"""A batch ends early rather than hold more: in a flood every tick holds megabytes."""
+MAX_TICKS = 256
+"""Questions close ticks before their time, so a second may have many."""
+ALL = 1 << 24
+"""Room for the records of any batch, in a merged tick."""
+
+
+def held_bytes(tick: Tick) -> int:
+    """Give about how much memory a tick takes."""
+    absent = tick.absent.table.nbytes if tick.absent else 0
+    return len(tick.records) + len(tick.ranks) + absent + 2048
+
+
+@dataclass(slots=True)
+class Batch:
+    """Ticks in a row."""
+
+    begin: int
+    """Position of the first."""
+    ticks: list[Tick]
+    ends_second: bool = False
+    joined: Tick | None = None
+    """All of them as one; None until somebody has joined them."""
+
+    @property
+    def end(self) -> int:
+        """Position after the last."""
+        return self.begin + len(self.ticks)
+
+    def join(self) -> Tick:
+        """Make one tick of them, without loss; the work of some milliseconds."""
+        if self.joined is None:
+            self.joined = self.ticks[0] if len(self.ticks) == 1 else merged(self.ticks, ALL)
+        return self.joined
+
+
+class Batches:
+    """Ticks that somebody has yet to fold."""
+
+    def __init__(self) -> None:
+        self._closed: deque[Batch] = deque()
+        self._open = Batch(0, [])
+        self._open_bytes = 0
+        self._closed_bytes = 0
+        self._followed_from: int | None = None
+
+    @property
+    def end(self) -> int:
+        """Position after the last tick."""
+        return self._open.end
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Memory of the batches that somebody has yet to fold."""
+        return self._closed_bytes
+
+    @property
+    def joined_until(self) -> int:
+        """Position up to which ticks are joined."""
+        done = self._closed[0].begin if self._closed else self._open.begin
+        for batch in self._closed:
+            if batch.joined is None:
+                break
+            done = batch.end
+        return done
+
+    def add(self, tick: Tick) -> Batch | None:
+        """Take the next tick; gives the batch that it would have made too large, now closed."""
+        size_bytes = held_bytes(tick)
+        held = len(self._open.ticks)
+        full = held >= MAX_TICKS or (held > 0 and self._open_bytes + size_bytes > MAX_BYTES)
+        closed = self.close() if full else None
+        self._open.ticks.append(tick)
+        self._open_bytes += size_bytes
+        return closed
+
+    def close(self, *, ends_second: bool = False) -> Batch | None:
+        """Begin a new batch, and give the one that ended; None when there is none."""
+        closed, size_bytes = self._open, self._open_bytes
+        if not closed.ticks:
+            return None
+        closed.ends_second = ends_second
+        self._open, self._open_bytes = Batch(closed.end, []), 0
+        if self._followed_from is not None:
+            self._closed.append(closed)
+            self._closed_bytes += size_bytes
+        return closed
+
+    def follow(self, position: int | None) -> None:
+        """Keep from here on what comes; None: nobody folds, so keep nothing.
+
+        `position`: the least of all who fold.
+        """
+        self._followed_from = position
+        while self._closed and (position is None or self._closed[0].end <= position):
+            batch = self._closed.popleft()
+            self._closed_bytes -= sum(map(held_bytes, batch.ticks))
+
+    def after(self, position: int, *, single: bool = False) -> Iterator[tuple[int, Tick]]:
+        """Give what comes after a position, each with the position after it.
+
+        `single`: ticks one by one, for those whose filter looks at single ticks.
+        """
+        for batch in (*self._closed, self._open):
+            if batch.end <= position:
+                continue
+            if batch.begin >= position and batch.joined is not None and not single:
+                yield batch.end, batch.joined
+                continue
+            for number, tick in enumerate(batch.ticks, batch.begin + 1):
+                if number > position:
+                    yield number, tick

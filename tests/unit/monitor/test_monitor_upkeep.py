@@ -1,0 +1,71 @@
+"""Upkeep: work and answers give way to each other, and to ticks."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from netsonde.model.errors import NotFound
+from netsonde.model.evidence import Evidence
+from netsonde.monitor.upkeep import SLICE_NS, Upkeep
+from netsonde.recorder.questions import Answered, Answering
+
+ANSWERED = Answered(part=b"x", evidence=Evidence(software={}, hooks={}, first_tick=0, last_tick=0))
+
+
+def busy() -> None:
+    """Take the CPU for longer than a slice."""
+    end_ns = time.monotonic_ns() + SLICE_NS
+    while time.monotonic_ns() <= end_ns:
+        pass
+
+
+def slices(log: list[str], name: str, count: int) -> Answering:
+    for _ in range(count):
+        busy()
+        log.append(name)
+        yield
+    return ANSWERED
+
+
+def test_answers_and_work_take_turns() -> None:
+    async def story() -> None:
+        log: list[str] = []
+        costs_ns: list[int] = []
+        left = iter([True] * 5 + [False])
+
+        def work() -> bool:
+            busy()
+            log.append("work")
+            return next(left)
+
+        upkeep = Upkeep(work, costs_ns.append)
+        running = asyncio.create_task(upkeep.run())
+        upkeep.wake()
+        answers = [upkeep.answer(slices(log, name, 4)) for name in ("a", "b")]
+        assert await asyncio.gather(*answers) == [ANSWERED] * 2
+        while log.count("work") < 6:
+            await asyncio.sleep(0)
+        running.cancel()
+        assert len(costs_ns) == 6
+        assert sum(costs_ns) > 0
+        assert set(log[:3]) == set(log[3:6]) == {"work", "a", "b"}
+
+    asyncio.run(story())
+
+
+def test_an_answer_that_fails_lets_the_next_one_in() -> None:
+    async def story() -> None:
+        def fails() -> Answering:
+            yield
+            raise NotFound("gone")
+
+        upkeep = Upkeep(lambda: False, lambda cost_ns: None)
+        for _ in range(5):
+            with pytest.raises(NotFound):
+                await upkeep.answer(fails())
+        assert await upkeep.answer(slices([], "a", 1)) == ANSWERED
+
+    asyncio.run(story())
