@@ -1,4 +1,6 @@
-"""The `netsonde` command: finds and runs `netsonde-<command>`, each in a room of its own.
+"""The `netsonde` command: asks agents by the public client, and finds `netsonde-<command>`, each in
+a room of its own.
 
-May import nothing of ours. Test: `tests/unit/cli/`.
+May import `client`, `wire` and `model`; what is not needed to read arguments is imported when a
+command runs, so that help and errors come at once. Test: `tests/unit/cli/`.
 """

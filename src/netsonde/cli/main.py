@@ -1,4 +1,4 @@
-"""`netsonde COMMAND`: runs `netsonde-COMMAND`, as git does.
+"""`netsonde COMMAND`: daemons and tools run as `netsonde-COMMAND`, as with git; what asks, here.
 
 The one idea: each process is a room of its own, with its own imports and privileges, so this
 command knows their names and nothing else of them.
@@ -13,27 +13,47 @@ from difflib import get_close_matches
 from importlib.metadata import version
 from pathlib import Path
 
-COMMANDS = {
-    "top": "live: who talks most, alarms, coverage, own cost",
+ASKING = {
+    "ask": "count, top, keys, distinct, distribution, spreaders, change, series",
+    "task": "what is counted for long: add, list, show, remove",
+    "events": "alarms of the past, or as they happen",
+    "detector": "standing questions that raise events: list, set, remove",
+    "webhook": "where events are sent: list, set, remove",
+    "host": "how the asked host is, and who is below it",
+    "completion": "script that completes this command in bash, zsh or fish",
+}
+"""Commands that ask an agent, or need nobody."""
+LIVE = {"top": "live: who talks most, alarms, coverage, own cost"}
+ON_A_HOST = {
     "replay": "count a capture file; no root, no daemon",
     "doctor": "what this host supports, who is attached, a self-probe",
     "lab": "nine hosts in network namespaces that measure themselves",
     "monitor": "the privileged daemon: counts this host's packets in the kernel",
     "agent": "the unprivileged daemon: HTTP, overlay, active probes",
 }
+PROGRAMS = LIVE | ON_A_HOST
+"""Commands that are programs of their own."""
+COMMANDS = ASKING | PROGRAMS
 
 
 def usage() -> str:
     """Give the text of `netsonde --help`."""
     width = max(len(name) for name in COMMANDS)
-    lines = [f"  {name:<{width}}  {about}" for name, about in COMMANDS.items()]
+
+    def listed(commands: dict[str, str]) -> list[str]:
+        return [f"  {name:<{width}}  {about}" for name, about in commands.items()]
+
     return "\n".join(
         [
             "usage: netsonde COMMAND [ARGUMENTS]",
             "",
             "End-host based network measurement that certifies its own error.",
             "",
-            *lines,
+            "ask an agent (--url, or NETSONDE_URL; default http://127.0.0.1:8000):",
+            *listed(LIVE | ASKING),
+            "",
+            "on a host:",
+            *listed(ON_A_HOST),
             "",
             "'netsonde COMMAND --help' tells more; 'netsonde --version' the version.",
             "",
@@ -47,7 +67,7 @@ def program(command: str) -> Path:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the console script; a known command replaces this process."""
+    """Run the console script; a known program replaces this process."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         sys.stdout.write(usage())
@@ -56,7 +76,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.stdout.write(f"netsonde {version('netsonde')}\n")
         sys.exit(0)
     command = arguments[0]
-    if command not in COMMANDS:
+    if command in ASKING:
+        from netsonde.cli.app import run
+
+        sys.exit(run(arguments))
+    if command not in PROGRAMS:
         close = get_close_matches(command, COMMANDS, n=1)
         hint = f"did you mean '{close[0]}'?" if close else f"one of {', '.join(COMMANDS)}"
         sys.stderr.write(f"netsonde: no command '{command}'; {hint}\n")

@@ -24,7 +24,7 @@ from netsonde.model import asked
 from netsonde.model.asked import Asked, IncrementName, StepName
 from netsonde.model.certificate import Covered
 from netsonde.model.detector import Event
-from netsonde.model.resource import EventPage
+from netsonde.model.resource import EventPage, Problem
 
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 10.0
@@ -43,6 +43,10 @@ class Dropped(msgspec.Struct, frozen=True):
 
 def _warn(dropped: int) -> None:
     warnings.warn(f"{dropped} events gave way to later ones", DroppedEvents, stacklevel=3)
+
+
+def _raise(refused: errors.Refused) -> None:
+    raise refused
 
 
 State = Literal["raised", "cleared"]
@@ -204,20 +208,30 @@ class AsyncClient:
         wanted = question(asked.Series, about, by=by, key=key, increment=increment, step=step)
         return await self._ask(wanted, results.SeriesResult)
 
-    async def live(self, question: Asked, *, every: str = "1s") -> AsyncIterator[results.Result]:
+    async def live(
+        self,
+        question: Asked,
+        *,
+        every: str = "1s",
+        on_problem: Callable[[errors.Refused], None] = _raise,
+    ) -> AsyncIterator[results.Result]:
         """Ask again and again, `every` so often, until the iteration ends.
 
-        Raises Unreachable when the stream breaks: what was missed then is asked for anew.
+        An answer that could not be given goes to `on_problem`, which raises it unless told
+        otherwise; the stream goes on. A slow reader gets fewer answers. Raises Unreachable when
+        the stream breaks.
         """
         params = {"q": msgspec.json.encode(question).decode(), "every": every}
         async with self._http.stream("/v1/questions/stream", params) as messages:
             async for message in messages:
-                with errors.translated(self.url):
-                    found: results.Result = msgspec.json.decode(
-                        message.data,
-                        type=results.Result,
-                    )
-                yield found
+                if message.kind == "problem":
+                    on_problem(errors.refused(self._read(message, Problem)))
+                elif message.kind == "answer":
+                    with errors.translated(self.url):
+                        found: results.Result = msgspec.json.decode(
+                            message.data, type=results.Result
+                        )
+                    yield found
 
     async def past_events(
         self,

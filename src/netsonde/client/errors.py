@@ -143,4 +143,9 @@ def refusal(status: int, data: bytes, url: str) -> ClientError:
     except msgspec.DecodeError:
         shown = data.decode(errors="replace")[:MAX_SHOWN].strip()
         return NotUnderstood(f"{url} answered {status}, not as netsonde does: {shown}")
-    return _BY_STATUS.get(status, Refused)(problem)
+    return refused(problem)
+
+
+def refused(problem: Problem) -> Refused:
+    """Give the error of a problem."""
+    return _BY_STATUS.get(problem.status, Refused)(problem)

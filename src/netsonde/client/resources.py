@@ -56,7 +56,10 @@ class AsyncTasks:
         **fields: Unpack[FilterFields],
     ) -> TaskBody:
         """Add a task: `add(["src", "src_dst:bytes"], proto="tcp")`; raises WrongField."""
-        spec = task_spec(counters, scope, **fields)
+        return await self.add_spec(task_spec(counters, scope, **fields))
+
+    async def add_spec(self, spec: TaskSpec) -> TaskBody:
+        """Add a task that is written down; raises WrongField."""
         return await self._http.send("POST", "/v1/tasks", TaskBody, body=spec)
 
     async def replace(self, task: int, spec: TaskSpec, *, etag: str) -> TaskBody:

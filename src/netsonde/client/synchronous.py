@@ -129,6 +129,7 @@ class Tasks(Blocking[AsyncTasks]):
     list = blocking(AsyncTasks.list)
     get = blocking(AsyncTasks.get)
     add = blocking(AsyncTasks.add)
+    add_spec = blocking(AsyncTasks.add_spec)
     replace = blocking(AsyncTasks.replace)
     remove = blocking(AsyncTasks.remove)
 

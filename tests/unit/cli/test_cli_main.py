@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from netsonde.cli.main import COMMANDS
+from netsonde.cli.main import COMMANDS, PROGRAMS
 
 NETSONDE = Path(sys.executable).parent / "netsonde"
 
@@ -19,9 +19,9 @@ def run(*argv: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([NETSONDE, *argv], capture_output=True, text=True, check=False)
 
 
-def test_every_command_has_its_program() -> None:
+def test_every_program_has_its_script() -> None:
     scripts = entry_points(group="console_scripts").names
-    assert {f"netsonde-{name}" for name in COMMANDS} <= set(scripts)
+    assert {f"netsonde-{name}" for name in PROGRAMS} <= set(scripts)
 
 
 def test_help_names_every_command() -> None:

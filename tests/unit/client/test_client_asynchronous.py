@@ -208,12 +208,21 @@ def test_past_events_are_asked_with_what_is_given() -> None:
 
 def test_a_live_question_gives_answers() -> None:
     written = msgspec.json.encode(sample_answers.TOP)
-    stream = v1.Stream(b"data: " + written + b"\n\n", b"data: " + written + b"\n\n")
-    service = v1.V1([v1.streaming(stream)])
+    answer = b"event: answer\ndata: " + written + b"\n\n"
+    refusal = {"type": "", "title": "", "status": 503, "detail": "the monitor is away"}
+    problem = b"event: problem\ndata: " + msgspec.json.encode(refusal) + b"\n\n"
+    dropped = b'event: dropped\ndata: {"dropped": 2}\n\n'
+    service = v1.V1([v1.streaming(v1.Stream(answer, problem, dropped, answer))])
+    told: list[errors.Refused] = []
 
-    async def answers(client: AsyncClient) -> list[object]:
-        return [found async for found in client.live(asked.Top(by="src"), every="500ms")]
+    async def answers(client: AsyncClient, **wanted: object) -> list[object]:
+        live = client.live(asked.Top(by="src"), every="500ms", **wanted)  # type: ignore[arg-type]
+        return [found async for found in live]
 
-    found = using(service, answers)
+    found = using(service, lambda client: answers(client, on_problem=told.append))
     assert [msgspec.json.encode(each) for each in found] == [written, written]
     assert service.requests[-1].url.params["every"] == "500ms"
+    assert [str(each) for each in told] == ["the monitor is away"]
+    assert isinstance(told[0], errors.Away)
+    with pytest.raises(errors.Away):
+        using(v1.V1([v1.streaming(v1.Stream(problem))]), answers)

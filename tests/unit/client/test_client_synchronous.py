@@ -58,7 +58,7 @@ def test_it_answers_many_threads() -> None:
 
 
 def test_leaving_an_iterator_closes_its_stream() -> None:
-    message = b"data: " + msgspec.json.encode(sample_answers.TOP) + b"\n\n"
+    message = b"event: answer\ndata: " + msgspec.json.encode(sample_answers.TOP) + b"\n\n"
     stream = v1.Stream(*[message] * 3)
     service = v1.V1([v1.streaming(stream)])
     with client.Client("http://root:8000", transport=service.transport) as asked:

@@ -1,0 +1,146 @@
+"""`netsonde detector`: standing questions that raise events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from cyclopts import App, Parameter
+
+from netsonde.cli import exits
+from netsonde.cli.options import Increment, Packets, Plain, Service
+from netsonde.model.asked import FilterText
+from netsonde.model.errors import BadField
+from netsonde.model.resource import DetectorBody, DetectorSpec
+
+app = App(
+    name="detector",
+    help="Detectors: standing questions that raise an event when a key is over a threshold.",
+    help_format="plaintext",
+    help_epilogue=exits.HELP,
+)
+_NEEDED = ("measure", "by", "threshold")
+
+
+@app.command(name="list", help_epilogue="Such as: netsonde detector list --json")
+def list_(*, output: Plain = Plain(), service: Service = Service()) -> int:
+    """List all detectors, built-in ones first."""
+    from netsonde.cli import printing
+
+    with service.client() as client:
+        detectors = client.detectors.list()
+    if output.json:
+        printing.json(detectors)
+    else:
+        header = ("name", "raises when", "over", "window", "built-in", "on")
+        printing.listing(header, [_row(body) for body in detectors])
+    return exits.OK
+
+
+@Parameter(name="*", group="What raises an event")
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """Fields of a detector; None leaves one as it is."""
+
+    measure: Literal["spread", "count", "change"] | None = None
+    "what is compared with the threshold; a new detector needs it"
+    by: str | None = None
+    "key type of who is named; a new detector needs it"
+    of: str | None = None
+    "of spread: what is counted once for each key"
+    threshold: int | None = None
+    "raise at this measure; a new detector needs it"
+    window: str | None = None
+    "measured over the last so long, 100ms to 60s"
+    increment: Increment | None = None
+    "of count and change"
+    factor: float | None = None
+    "of change: and where it is so many times as large or small"
+    clear_ratio: float | None = None
+    "clear below this share of the threshold ..."
+    clear: str | None = None
+    "... for so long"
+    sentence: str | None = None
+    "what an event says; {key}, {count} and {window} are filled in"
+    enabled: bool | None = None
+    "whether it is on"
+
+
+@app.command(
+    name="set",
+    help_epilogue="Such as: netsonde detector set port_scan --threshold 200",
+)
+def set_(
+    name: str,
+    *,
+    wanted: Wanted = Wanted(),
+    packets: Packets = Packets(),
+    output: Plain = Plain(),
+    service: Service = Service(),
+) -> int:
+    """Change a detector, or make one; what is not given stays as it is.
+
+    Args:
+        name: of the detector: lower case, a-z 0-9 _
+    """
+    from netsonde.cli import printing
+
+    with service.client() as client:
+        known = {body.name: body.spec for body in client.detectors.list()}
+        body = client.detectors.set(name, _changed(known.get(name), wanted, packets))
+    if output.json:
+        printing.json(body)
+    else:
+        printing.sentences([f"{name}: {_what(body)}, {'on' if body.spec.enabled else 'off'}"])
+    return exits.OK
+
+
+@app.command(help_epilogue="Such as: netsonde detector remove my_scan")
+def remove(name: str, *, service: Service = Service()) -> int:
+    """Remove a detector; a built-in one becomes as it was.
+
+    Args:
+        name: of the detector, as 'netsonde detector list' tells it
+    """
+    from netsonde.cli import printing
+
+    with service.client() as client:
+        client.detectors.remove(name)
+    printing.sentences([f"detector {name} is removed"])
+    return exits.OK
+
+
+def _changed(known: DetectorSpec | None, wanted: Wanted, packets: Packets) -> DetectorSpec:
+    import msgspec
+
+    fields = {name: value for name, value in vars(wanted).items() if value is not None}
+    if known is None:
+        for name in _NEEDED:
+            if name not in fields:
+                raise BadField(name, None, f"of a new detector: {', '.join(_NEEDED)}")
+        known = DetectorSpec(measure="count", by="src", threshold=1)
+    chosen = packets.filter_text(known.filter) or FilterText()
+    return msgspec.structs.replace(known, **fields, filter=chosen)
+
+
+def _what(body: DetectorBody) -> str:
+    spec = body.spec
+    if spec.measure == "spread":
+        return f"{spec.by} has over {spec.threshold:,} distinct {spec.of} in {spec.window}"
+    verb = "changes by" if spec.measure == "change" else "has"
+    return f"{spec.by} {verb} over {spec.threshold:,} {spec.increment} in {spec.window}"
+
+
+def _row(body: DetectorBody) -> tuple[str, ...]:
+    spec = body.spec
+    measure = f"distinct {spec.of} of {spec.by}"
+    if spec.measure != "spread":
+        measure = f"{spec.increment} of {spec.by}" + " change" * (spec.measure == "change")
+    return (
+        body.name,
+        measure,
+        f"{spec.threshold:,}",
+        spec.window,
+        "yes" if body.builtin else "no",
+        "yes" if spec.enabled else "no",
+    )

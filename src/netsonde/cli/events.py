@@ -1,0 +1,100 @@
+"""`netsonde events`: what detectors raised, and what they raise now."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections import deque
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from netsonde.cli import exits
+from netsonde.cli.options import Plain, Service
+from netsonde.model.detector import Event
+from netsonde.model.window import TICK_NS, wall_text
+
+if TYPE_CHECKING:
+    from netsonde.client import Client
+
+PAGE = 1000
+
+
+def events(
+    *,
+    follow: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    limit: int = 50,
+    after: str | None = None,
+    detector: str | None = None,
+    state: Literal["raised", "cleared"] | None = None,
+    evidence: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    output: Plain = Plain(),
+    service: Service = Service(),
+) -> int:
+    """List the latest events, oldest first; or print them as they happen.
+
+    Args:
+        follow: go on with events as they happen, until Ctrl-C.
+        limit: how many of the past, the latest.
+        after: only events after the one with this id.
+        detector: only events of this detector.
+        state: only alarms that were raised, or cleared.
+        evidence: print also the flows that an event is about.
+    """
+    with service.client() as client:
+        last = after
+        for event in _past(client, limit, after, detector, state):
+            _print(event, output, evidence=evidence)
+            last = event.id
+        if follow:
+            news = client.events(
+                after=last,
+                detector=detector,
+                state=state,
+                patience_s=math.inf,
+                on_dropped=_dropped,
+            )
+            for event in news:
+                _print(event, output, evidence=evidence)
+    return exits.OK
+
+
+def _past(
+    client: Client,
+    limit: int,
+    after: str | None,
+    detector: str | None,
+    state: Literal["raised", "cleared"] | None,
+) -> Iterator[Event]:
+    latest: deque[Event] = deque(maxlen=max(0, limit))
+    while True:
+        page = client.past_events(after=after, limit=PAGE, detector=detector, state=state)
+        latest += page.events
+        if page.next is None:
+            break
+        after = page.next
+    if page.dropped:
+        _dropped(page.dropped)
+    yield from latest
+
+
+def _dropped(number: int) -> None:
+    sys.stderr.write(f"netsonde events: {number} events gave way to later ones\n")
+
+
+def _print(event: Event, output: Plain, *, evidence: bool) -> None:
+    from netsonde.cli import printing
+
+    if output.json:
+        printing.json(event)
+        return
+    said = wall_text(event.wall_ns // TICK_NS)
+    lines = [f"{said}  {event.state:<7}  {event.detector}  {event.sentence}  (at {event.host})"]
+    if evidence:
+        lines += [
+            f"    {row.flow}  {row.packets:,} packets  {row.bytes:,} bytes"
+            for row in event.evidence
+        ]
+    printing.sentences(lines)
+    sys.stdout.flush()

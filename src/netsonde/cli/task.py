@@ -1,0 +1,123 @@
+"""`netsonde task`: what is counted for long, and asked about by its id."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from cyclopts import App
+
+from netsonde.cli import exits
+from netsonde.cli.options import Packets, Plain, Service
+from netsonde.model.asked import FilterText
+from netsonde.model.resource import TaskBody
+
+app = App(
+    name="task",
+    help="Tasks: packets that are counted until told otherwise, by the keys that are named.",
+    help_format="plaintext",
+    help_epilogue=exits.HELP,
+)
+
+
+@app.command(help_epilogue="Such as: netsonde task add src src_dst:bytes --proto tcp --dport 443")
+def add(
+    *counters: str,
+    scope: Literal["host", "subtree"] | None = None,
+    packets: Packets = Packets(),
+    output: Plain = Plain(),
+    service: Service = Service(),
+) -> int:
+    """Add a task and print its id.
+
+    Args:
+        counters: key types to count by, in packets or as src_dst:bytes; without any, totals alone.
+        scope: the asked host alone, or everyone below it.
+    """
+    from netsonde.cli import checking
+    from netsonde.client.questions import counter
+    from netsonde.model.resource import TaskSpec
+
+    made = tuple(counter(each) for each in counters)
+    checking.check_counters(made)
+    spec = TaskSpec(filter=packets.filter_text() or FilterText(), counters=made, scope=scope)
+    with service.client() as client:
+        body = client.tasks.add_spec(spec)
+    return _shown(body, output)
+
+
+@app.command(name="list", help_epilogue="Such as: netsonde task list --json")
+def list_(*, output: Plain = Plain(), service: Service = Service()) -> int:
+    """List all tasks."""
+    from netsonde.cli import printing
+
+    with service.client() as client:
+        tasks = client.tasks.list()
+    if output.json:
+        printing.json(tasks)
+    else:
+        rows = [
+            (str(body.id), _counters(body), _filter(body.filter), body.scope, body.since)
+            for body in tasks
+        ]
+        printing.listing(("id", "counters", "packets", "scope", "since"), rows)
+    return exits.OK
+
+
+@app.command(help_epilogue="Such as: netsonde task show 7")
+def show(id: int, *, output: Plain = Plain(), service: Service = Service()) -> int:  # noqa: A002
+    """Show a task.
+
+    Args:
+        id: of the task, as 'netsonde task list' tells it
+    """
+    with service.client() as client:
+        body = client.tasks.get(id)
+    return _shown(body, output)
+
+
+@app.command(help_epilogue="Such as: netsonde task remove 7")
+def remove(id: int, *, service: Service = Service()) -> int:  # noqa: A002
+    """Remove a task and what it counted.
+
+    Args:
+        id: of the task, as 'netsonde task list' tells it
+    """
+    from netsonde.cli import printing
+
+    with service.client() as client:
+        client.tasks.remove(id)
+    printing.sentences([f"task {id} is removed"])
+    return exits.OK
+
+
+def _shown(body: TaskBody, output: Plain) -> int:
+    from netsonde.cli import printing
+
+    if output.json:
+        printing.json(body)
+    else:
+        seen = body.coverage
+        facts = [
+            ("task", str(body.id)),
+            ("counters", _counters(body)),
+            ("packets", _filter(body.filter)),
+            ("scope", body.scope),
+            ("since", body.since),
+            ("hosts", f"{seen.answered}/{seen.asked}"),
+            *(("missing", f"{host}: {why}") for host, why in seen.missing.items()),
+        ]
+        printing.sentences(f"{name:<9} {what}" for name, what in facts)
+    return exits.PARTIAL if body.coverage.missing else exits.OK
+
+
+def _counters(body: TaskBody) -> str:
+    return ", ".join(f"{each.by}:{each.increment}" for each in body.counters) or "totals"
+
+
+def _filter(wanted: FilterText) -> str:
+    given = {name: getattr(wanted, name) for name in FilterText.__struct_fields__}
+    return ", ".join(
+        f"{name} {value}"
+        for name, value in given.items()
+        if value is not None and (name, value) != ("flow", "any")
+    )

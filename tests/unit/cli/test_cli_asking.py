@@ -1,0 +1,280 @@
+"""The commands that ask: what they send, what they print, how they end."""
+
+from __future__ import annotations
+
+import csv
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import msgspec
+import pytest
+import sample_answers
+import v1
+
+from netsonde.cli import app, exits
+from netsonde.cli.options import Service
+from netsonde.client import Client
+from netsonde.model.answer import Answer
+from netsonde.model.detector import Event
+from netsonde.model.resource import (
+    DetectorBody,
+    DetectorList,
+    DetectorSpec,
+    EventPage,
+)
+
+NETSONDE = Path(sys.executable).parent / "netsonde"
+VERBS = {
+    "count": [],
+    "top": ["src_dport"],
+    "keys": ["src"],
+    "distinct": ["src"],
+    "distribution": ["src"],
+    "spreaders": ["src", "--of", "dst_dport"],
+    "change": ["dst"],
+    "series": [],
+}
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def asking(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command against canned answers; gives its status, stdout and stderr."""
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def run(service: v1.V1, *argv: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(
+            Service, "client", lambda _: Client("http://root:8000", transport=service.transport)
+        )
+        status = app.run(argv)
+        return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_people_get_a_table_and_one_line(asking: Run, verb: str) -> None:
+    found = sample_answers.ALL[verb]
+    status, printed, said = asking(v1.answering(found), "ask", verb, *VERBS[verb])
+    assert (status, said) == (exits.OK, "")
+    assert printed.splitlines()[-1] == found.certificate.line
+    assert max(map(len, printed.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_programs_get_the_schema(asking: Run, verb: str) -> None:
+    found = sample_answers.ALL[verb]
+    _, printed, _ = asking(v1.answering(found), "ask", verb, *VERBS[verb], "--json")
+    assert msgspec.json.decode(printed, type=Answer) == found
+    assert json.loads(printed)["certificate"]["schema"] == 1
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_tables_get_rows_and_the_certificate_beside_them(asking: Run, verb: str) -> None:
+    found = sample_answers.ALL[verb]
+    _, printed, said = asking(v1.answering(found), "ask", verb, *VERBS[verb], "--csv")
+    rows = list(csv.DictReader(printed.splitlines()))
+    assert rows
+    assert all(None not in row and None not in row.values() for row in rows)
+    assert said == found.certificate.line + "\n"
+
+
+def test_the_whole_certificate(asking: Run) -> None:
+    service = v1.answering(sample_answers.TOP)
+    _, printed, _ = asking(service, "ask", "top", "src", "--certificate")
+    for fact in ("no: each number has its bounds", "8 of 8 answered", "truncated 1", "10.0.0.2"):
+        assert fact in printed
+
+
+def test_an_answer_without_some_hosts_has_its_own_status(asking: Run) -> None:
+    partial = msgspec.structs.replace(
+        sample_answers.COUNT,
+        certificate=sample_answers.certificate(coverage=sample_answers.MISSING),
+    )
+    status, printed, _ = asking(v1.answering(partial), "ask", "count")
+    assert status == exits.PARTIAL
+    assert "7/8 hosts · missing 10.0.0.7" in printed
+
+
+def test_what_is_asked_is_what_was_typed(asking: Run) -> None:
+    service = v1.answering(sample_answers.TOP)
+    asking(
+        service, "ask", "top", "src", "--proto", "tcp", "--dport", "80,443", "--window", "last 5m",
+        "--scope", "host", "--share", "0.1", "--increment", "bytes",
+    )  # fmt: skip
+    sent = {name: value for name, value in service.body.items() if value is not None}
+    chosen = {name: value for name, value in sent.pop("filter").items() if value is not None}
+    assert chosen == {"interface": "INPUT", "proto": "tcp", "dport": "80,443", "flow": "any"}
+    assert sent == {
+        "ask": "top",
+        "by": "src",
+        "share": 0.1,
+        "increment": "bytes",
+        "window": "last 5m",
+        "scope": "host",
+    }
+
+
+def test_all_pages_of_keys(asking: Run) -> None:
+    first = msgspec.structs.replace(sample_answers.KEYS, next="10.0.0.9")
+    service = v1.answering(first, sample_answers.KEYS)
+    _, printed, _ = asking(service, "ask", "keys", "src", "--all", "--json")
+    assert len(printed.splitlines()) == 2
+    assert service.body["after"] == "10.0.0.9"
+
+
+@pytest.mark.parametrize(
+    ("service", "status", "sentence"),
+    [
+        (v1.refusing(404, detail="no task 7"), exits.REFUSED, "no task 7"),
+        (v1.refusing(503, detail="the monitor is away"), exits.REFUSED, "the monitor is away"),
+        (
+            v1.refusing(400, field="k", value="5000", allowed="1 to 1000"),
+            exits.WRONG,
+            "--k is '5000'; allowed: 1 to 1000",
+        ),
+        (v1.V1([httpx.ConnectError("refused")]), exits.UNREACHABLE, "does not answer: refused"),
+        (v1.V1([httpx.Response(200, text="<html>")]), exits.UNREACHABLE, "not netsonde's"),
+    ],
+)
+def test_failures_have_a_status_and_a_sentence(
+    asking: Run, service: v1.V1, status: int, sentence: str
+) -> None:
+    ended, printed, said = asking(service, "ask", "top", "src")
+    assert (ended, printed) == (status, "")
+    assert sentence in " ".join(said.split())
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        ("ask tpo", "did you mean 'top'?"),
+        ("ask top", "BY is missing"),
+        ("ask top scr", "BY is 'scr'; did you mean src?"),
+        ("ask top src,dst", "did you mean src_dst?"),
+        ("ask top src --kk 3", "did you mean --k?"),
+        ("ask top src --k x", "--k is 'x'; allowed: a whole number"),
+        ("ask top src --share x", "--share is 'x'; allowed: a number"),
+        ("ask top src dst", "'dst' is one too many"),
+        ("ask top src --family 5", "choose from: 4, 6"),
+        ("ask top src --window 30s", "did you mean 'last 30s'?"),
+        ("ask top src --window total", "total of a task only"),
+        ("ask top src --proto tpc", "--proto is 'tpc'"),
+        ("ask top src --task 7 --proto tcp", "not both"),
+        ("ask count 10.0.0.6", "BY is missing"),
+        ("ask count 10.0.0 --by src", "KEY is '10.0.0'"),
+        ("ask spreaders src --of src_dport", "--of is 'src_dport'"),
+        ("ask change dst --against 5m", "did you mean 'last 300s'?"),
+        ("task show seven", "ID is 'seven'"),
+        ("task add src:byte", ":packets or :bytes"),
+        ("task remvoe 7", "did you mean 'remove'?"),
+        ("events --folow", "did you mean --follow?"),
+        ("completion tcsh", "choose from: 'bash'"),
+        ("host --url nowhere", "http://HOST:PORT"),
+    ],
+)
+def test_wrong_arguments_say_what_to_type(
+    capsys: pytest.CaptureFixture[str], argv: str, sentence: str
+) -> None:
+    assert app.run(argv.split()) == exits.WRONG
+    printed, said = capsys.readouterr()
+    assert printed == ""
+    assert sentence.lower() in " ".join(said.split()).lower()
+    assert max(map(len, said.splitlines())) <= 80
+    command = " ".join(argv.split()[: 1 if argv.split(maxsplit=1)[0] in ("events", "host") else 2])
+    assert said.startswith(f"netsonde {command}"[: len("netsonde ask")])
+    assert "--help' tells more" in said
+
+
+def event(number: int) -> Event:
+    page = {"id": f"h4-1-{number}", "detector": "port_scan", "state": "raised", "host": "10.0.0.4"}
+    bound = {"lower": 85, "estimate": 85, "upper": 85}
+    rest = {"key_type": "src", "key": "10.0.0.6", "count": bound, "peak": 85, "threshold": 50}
+    times = {
+        "first_tick": 1,
+        "last_tick": 2,
+        "raised_tick": 2,
+        "wall_ns": 1_764_000_000_000_000_000,
+    }
+    row = {"flow": "10.0.0.6,10.0.0.4,4,80,6", "packets": 1, "bytes": 40}
+    said = {"sentence": "10.0.0.6 contacted 85 ports", "evidence": [row]}
+    return msgspec.convert(page | rest | times | said, Event)
+
+
+def test_the_latest_events_of_all_pages(asking: Run) -> None:
+    pages = [
+        EventPage(events=(event(1), event(2)), next="h4-1-2", dropped=0),
+        EventPage(events=(event(3),), next=None, dropped=4),
+    ]
+    status, printed, said = asking(v1.answering(*pages), "events", "--limit", "2", "--evidence")
+    assert status == exits.OK
+    assert printed.splitlines()[0] == (
+        "2025-11-24T16:00:00.0Z  raised   port_scan  10.0.0.6 contacted 85 ports  (at 10.0.0.4)"
+    )
+    assert len(printed.splitlines()) == 4
+    assert "4 events gave way" in said
+
+
+def test_a_detector_keeps_what_is_not_changed(asking: Run) -> None:
+    known = DetectorBody(
+        name="port_scan",
+        builtin=True,
+        spec=DetectorSpec(measure="spread", by="src", of="dst_dport", threshold=100),
+    )
+    service = v1.answering(DetectorList(detectors=(known,)), known)
+    status, _, _ = asking(service, "detector", "set", "port_scan", "--threshold", "200")
+    assert status == exits.OK
+    sent = msgspec.convert(service.body, DetectorSpec)
+    assert sent == msgspec.structs.replace(known.spec, threshold=200)
+    service = v1.answering(DetectorList(detectors=()), known)
+    status, _, said = asking(service, "detector", "set", "mine", "--threshold", "200")
+    assert status == exits.WRONG
+    assert "--measure is missing" in said
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_knows_every_command(asking: Run, shell: str) -> None:
+    status, printed, _ = asking(v1.V1([]), "completion", shell)
+    assert status == exits.OK
+    for word in ("ask", "spreaders", "--window", "task", "follow", "replay", "top"):
+        assert word in printed
+
+
+def test_bash_takes_the_completion_script() -> None:
+    script = subprocess.run(
+        [NETSONDE, "completion", "bash"], check=True, capture_output=True, text=True
+    ).stdout
+    line = 'COMP_WORDS=(netsonde ask sp); COMP_CWORD=2; _netsonde; echo "${COMPREPLY[@]}"'
+    done = subprocess.run(
+        ["bash", "-c", f"{script}\n{line}"], check=False, capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["spreaders"], done.stderr
+
+
+def test_reading_arguments_needs_no_http_library() -> None:
+    code = (
+        "import sys; from netsonde.cli import app, ask; app.run(['ask', 'top', 'scr']); "
+        "print(*(n for n in ('httpx', 'anyio', 'numpy') if n in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == []
+
+
+def children_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def test_help_comes_at_once() -> None:
+    """Measured as CPU, which a busy machine takes no more of; the least of three."""
+    spent_s = []
+    for _ in range(3):
+        before_s = children_s()
+        subprocess.run([NETSONDE, "ask", "top", "--help"], check=True, capture_output=True)
+        spent_s.append(children_s() - before_s)
+    assert min(spent_s) < 0.3
