@@ -188,6 +188,7 @@ def _service(config: Settings, software: str, node: Node, paths: Paths) -> Servi
             wall_ns=time.time_ns,
         ),
         webhooks=webhooks,
+        software=software,
         served=served,
         metrics=Metrics(
             node=node,

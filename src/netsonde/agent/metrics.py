@@ -21,6 +21,7 @@ from netsonde.agent.webhooks import Webhooks
 from netsonde.model.errors import NetsondeError
 from netsonde.model.key import KeyType
 from netsonde.model.task import Counter, Increment, Question, Task
+from netsonde.model.window import TICKS_PER_S
 from netsonde.sketch.summary import Summary
 from netsonde.wire.monitor import Status
 
@@ -163,6 +164,12 @@ def _of_monitor(status: Status | None) -> Iterator[Metric]:
     yield _counter("late_ticks", "Ticks that took too long to close.", [((), status.late_ticks)])
     yield _counter("monitor_cpu_seconds", "CPU time of the monitor.", [((), status.cpu_seconds)])
     yield _gauge("monitor_rss_bytes", "Memory of the monitor, at most.", [((), status.rss_bytes)])
+    reach = status.recorder
+    if reach.first_tick is not None:
+        seconds = (status.last_tick + 1 - reach.first_tick) / TICKS_PER_S
+        yield _gauge("recorder_reach_seconds", "How far back can be asked.", [((), seconds)])
+    held = [((str(level.step_ms),), level.bytes) for level in reach.levels]
+    yield _gauge("recorder_bytes", "Memory of the flight recorder.", held, "step_ms")
     active = [((one.name,), one.active) for one in status.detectors]
     yield _gauge("alarms_active", "Alarms that are raised now.", active, "detector")
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
+
 from netsonde.agent.detectors import Detectors
 from netsonde.agent.metrics import Metrics, Served
 from netsonde.agent.node import Node
@@ -19,8 +21,8 @@ from netsonde.agent.tasks import Tasks
 from netsonde.agent.webhooks import Webhooks
 from netsonde.model.coverage import Coverage
 from netsonde.model.errors import Unavailable
+from netsonde.model.resource import Host
 from netsonde.wire import peer
-from netsonde.wire.monitor import Status
 
 
 class Service:
@@ -37,6 +39,7 @@ class Service:
         webhooks: Webhooks,
         served: Served,
         metrics: Metrics,
+        software: str,
         query_deadline_ms: int,
     ) -> None:
         self.tasks = tasks
@@ -47,6 +50,7 @@ class Service:
         self.metrics = metrics
         self.ring = node.ring
         self._node = node
+        self._software = software
         self._paths = paths
         self._query_deadline_ms = query_deadline_ms
 
@@ -62,13 +66,16 @@ class Service:
         """List the children, and who below is connected."""
         return tuple(self._node.tree.children), self._node.coverage()
 
-    async def host(self) -> Status:
+    async def host(self) -> Host:
         """Tell how this host's monitor is; raises Unavailable when it is away or too slow."""
         try:
             async with asyncio.timeout(self._query_deadline_ms / 1000):
-                return await self._node.monitor_status()
+                status = await self._node.monitor_status()
         except TimeoutError:
             raise Unavailable("the monitor does not answer in time") from None
+        tree = self._node.tree
+        told = msgspec.structs.asdict(status)
+        return Host(host=tree.own, software=self._software, parent=tree.parent, **told)
 
     async def serve_peer(self, request: Request, inbound: Inbound) -> Reply:
         """Serve another agent."""

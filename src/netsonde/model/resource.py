@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from netsonde.model.asked import FilterText, IncrementName
 from netsonde.model.certificate import Covered
-from netsonde.model.detector import Event, Name
+from netsonde.model.detector import DetectorState, Event, Name
 from netsonde.model.task import MAX_COUNTERS, Scope
 
 
@@ -137,6 +137,42 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
     """Wall clock, UTC."""
     levels: tuple[Level, ...]
     budget_bytes: int
+
+
+class Host(msgspec.Struct, frozen=True, kw_only=True):
+    """How a host's monitor is; counts are since it started, and of a gap that it took over."""
+
+    host: str
+    """The agent's name in the overlay."""
+    software: str
+    """Of the agent."""
+    parent: str | None
+    """The agent above it; None at the root."""
+    hook: str
+    """Where packets are counted."""
+    encapsulated: str
+    """What is counted of tunnels: `outer` or `exclude`."""
+    since_tick: int
+    last_tick: int
+    packets: int
+    ip_bytes: int
+    drops: dict[str, int]
+    """Packets seen and put into no flow, by cause."""
+    tasks: int
+    tick_ms: int
+    """Length of a tick now: 100, or longer to keep within the CPU budget."""
+    told_one_in: int
+    """1, or more where flows stand for others to keep within it."""
+    late_ticks: int
+    """Ticks that took more than 100 ms to close."""
+    failed_refreshes: int
+    """Times that the host's addresses and devices could not be followed."""
+    cpu_seconds: float
+    rss_bytes: int
+    recorder: Reach
+    """How far back it can be asked."""
+    detectors: tuple[DetectorState, ...]
+    """How the host's detectors fare."""
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -8,6 +8,7 @@ from fleet import Agent, Fleet, event, with_fleet
 from prometheus_client.parser import text_string_to_metric_families
 
 from netsonde.agent import metrics
+from netsonde.model.resource import Level, Reach
 from netsonde.wire import monitor
 
 STATUS = monitor.Status(
@@ -25,6 +26,12 @@ STATUS = monitor.Status(
     failed_refreshes=0,
     cpu_seconds=1.5,
     rss_bytes=1 << 20,
+    recorder=Reach(
+        first_tick=-597,
+        begins="1969-12-31T23:59:00.3Z",
+        levels=(Level(step_ms=100, steps=600, first_tick=-597, bytes=4096),),
+        budget_bytes=1 << 20,
+    ),
 )
 
 Read = dict[str, dict[tuple[str, ...], float]]
@@ -33,7 +40,7 @@ Read = dict[str, dict[tuple[str, ...], float]]
 async def scraped(agent: Agent) -> Read:
     reply = await agent.client.get("/metrics")
     assert reply.status_code == 200
-    assert reply.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    assert reply.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     read: Read = {}
     for family in text_string_to_metric_families(reply.text):
         for sample in family.samples:
@@ -53,6 +60,8 @@ async def test_agent_and_monitor_tell_how_they_are(fleet: Fleet) -> None:
     assert read["netsonde_packets_total"] == {(): 7}
     assert read["netsonde_drops_total"] == {("not_ip",): 3}
     assert read["netsonde_tick_seconds"] == {(): 0.2}
+    assert read["netsonde_recorder_reach_seconds"] == {(): 60}
+    assert read["netsonde_recorder_bytes"] == {("100",): 4096}
     assert read["netsonde_told_one_in"] == {(): 4}
     assert read["netsonde_http_requests_total"][("404",)] == 1
     assert read["netsonde_events_total"] == {

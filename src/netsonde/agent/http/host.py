@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
 from litestar import get
 from litestar.handlers import HTTPRouteHandler
 
@@ -10,6 +9,7 @@ from netsonde.agent.http.document import problems
 from netsonde.agent.http.tasks import covered
 from netsonde.agent.service import Service
 from netsonde.model.certificate import Covered
+from netsonde.model.resource import Host
 
 
 def routes(service: Service) -> list[HTTPRouteHandler]:
@@ -21,8 +21,8 @@ def routes(service: Service) -> list[HTTPRouteHandler]:
         summary="Tell how the host's monitor is",
         responses=problems(503),
     )
-    async def show_host() -> dict[str, object]:
-        return msgspec.structs.asdict(await service.host())
+    async def show_host() -> Host:
+        return await service.host()
 
     @get("/v1/members", tags=["hosts"], sync_to_thread=False, summary="List who is missing")
     def show_members() -> Covered:

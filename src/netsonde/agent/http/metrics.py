@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
-from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from netsonde.agent.metrics import Metrics
+
+MEDIA_TYPE = "text/plain; version=0.0.4"
+"""Prometheus' text format; the framework adds the charset."""
 
 
 def routes(metrics: Metrics) -> list[HTTPRouteHandler]:
@@ -14,6 +16,6 @@ def routes(metrics: Metrics) -> list[HTTPRouteHandler]:
 
     @get("/metrics", include_in_schema=False)
     async def scrape() -> Response[bytes]:
-        return Response(await metrics.scrape(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+        return Response(await metrics.scrape(), media_type=MEDIA_TYPE)
 
     return [scrape]
