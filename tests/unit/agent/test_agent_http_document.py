@@ -1,5 +1,6 @@
 """The OpenAPI document is the handlers', and the pages that show it need nothing else."""
 
+import json
 import re
 import subprocess
 import sys
@@ -20,6 +21,13 @@ def test_the_document_in_the_repository_is_generated_from_the_handlers() -> None
         check=False,
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_the_reference_names_every_call_and_no_other() -> None:
+    document = json.loads((DASHBOARD / "openapi.json").read_text())
+    page = (ROOT / "docs/reference/http.md").read_text()
+    calls = {f"{method.upper()} {path}" for path, by in document["paths"].items() for method in by}
+    assert set(re.findall(r"`([A-Z]+ /v1/[^`]+)`", page)) == calls
 
 
 def test_pages_load_nothing_from_elsewhere() -> None:

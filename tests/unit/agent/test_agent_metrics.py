@@ -1,7 +1,9 @@
 """`/metrics`: what a scraper reads, and that a scrape is bounded."""
 
 import asyncio
+import re
 import time
+from pathlib import Path
 
 import pytest
 from fleet import Agent, Fleet, event, with_fleet
@@ -11,6 +13,7 @@ from netsonde.agent import metrics
 from netsonde.model.resource import Level, Reach
 from netsonde.wire import monitor
 
+REFERENCE = (Path(__file__).parents[3] / "docs/reference/http.md").read_text()
 STATUS = monitor.Status(
     hook="tables",
     encapsulated="outer",
@@ -70,6 +73,18 @@ async def test_agent_and_monitor_tell_how_they_are(fleet: Fleet) -> None:
     }
     assert read["netsonde_webhook_events_total"][("dropped", "mine")] == 0
     assert read["netsonde_members"] == {(): 1}
+
+
+@with_fleet
+async def test_the_reference_names_every_metric_and_no_other(fleet: Fleet) -> None:
+    (agent,) = await fleet.start(2)
+    agent.monitor.status = STATUS
+    agent.monitor.tables = {"src": {"10.0.0.1": 1}, "dst": {"10.0.0.1": 1}}
+    counters = [{"by": "src"}, {"by": "dst", "increment": "bytes"}]
+    await agent.client.post("/v1/tasks", json={"counters": counters})
+    text = (await agent.client.get("/metrics")).text
+    told = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
+    assert told == set(re.findall(r"`(netsonde_\w+)`", REFERENCE.partition("| metric |")[2]))
 
 
 @with_fleet
