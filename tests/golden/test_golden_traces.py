@@ -21,7 +21,8 @@ from netsonde.model.bound import Bound
 from netsonde.model.key import KeyType
 from netsonde.model.task import Counter, Filter, Increment, Question, Task
 from netsonde.replay.capture import Capture
-from netsonde.replay.main import Asked, Counted, count, top_rows
+from netsonde.replay.detecting import run_detectors
+from netsonde.replay.largest import Asked, Counted, count, top_rows
 from netsonde.sketch.window import Window
 
 KEY_TYPES = {
@@ -136,3 +137,14 @@ def test_a_cut_file_is_counted_up_to_the_cut(tmp_path: Path) -> None:
     assert counted.capture.packets == 9
     assert counted.capture.broken is not None
     assert counted.capture.broken.startswith("truncated at byte")
+
+
+def test_replay_names_scanner_target_and_ports() -> None:
+    scan = next((path for path in exact_traces() if path.stem == "attack-scan-nmap-syn"), None)
+    if scan is None:
+        pytest.skip("no shared captures")
+    found = run_detectors([scan], lambda what, done_bytes, all_bytes: None)
+    assert [(alarm.detector, alarm.key, alarm.peak) for alarm in found.alarms] == [
+        ("port_scan", "172.16.0.8,64.13.134.52", 1000)
+    ]
+    assert "172.16.0.8 scans ports of 64.13.134.52: 1000 ports" in found.alarms[0].sentence

@@ -136,6 +136,10 @@ class Capture:
         finally:
             self._source.close()
 
+    def close(self) -> None:
+        """Leave the file, without counting it or in the middle of it."""
+        self._source.close()
+
     def _refill(self, offset: int) -> bool:
         """Move the window on to offset; False when there is nothing new behind it."""
         tail = len(self._window) - offset

@@ -1,7 +1,7 @@
-"""`netsonde replay FILE.pcap`: ask a capture what one would ask a host.
+"""`netsonde replay FILE [FILE ...]`: ask captures what one would ask a host.
 
-Exit status: 0 counted to the end; 1 the file is broken (what came before is printed, and said to
-be all); 2 wrong arguments or not a capture.
+Exit status: 0 counted to the end; 1 a file is broken (what came before is printed, and said to be
+all); 2 wrong arguments or not a capture.
 """
 
 from __future__ import annotations
@@ -9,12 +9,11 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from collections import Counter as Tally
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: its idle threads cost memory
 
@@ -22,223 +21,180 @@ import msgspec
 from cyclopts import App, Parameter
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
-from netsonde.model import address, proto
+from netsonde.client.sheet import sheet
+from netsonde.client.text import lines
+from netsonde.model.asked import Asked
+from netsonde.model.asking import checked_filter
 from netsonde.model.errors import BadField
 from netsonde.model.key import KeyType
-from netsonde.model.task import Counter, Filter, Increment, Question, Task
-from netsonde.replay.capture import Capture
-from netsonde.sketch.summary import Row, Summary
-from netsonde.sketch.tick import Side
-from netsonde.sketch.window import Window
-
-SCHEMA = 1
-_CAPACITY = 1 << 20
-_MAX_TOP = 100_000
-_SECRET_BYTES = 64
+from netsonde.model.task import Counter, Increment, Task
+from netsonde.model.window import TICKS_PER_S
+from netsonde.replay import answering, largest
+from netsonde.replay.answering import SECRET_BYTES, Progressed
+from netsonde.replay.detecting import Detection, event_line, run_detectors
+from netsonde.replay.options import Kind, Passing, Wanted, question
+from netsonde.replay.stream import Stream
 
 app = App(
     name="netsonde replay",
-    help="Count a capture file as the monitor counts a host: no root, no daemon.",
+    help="Count capture files as the monitor counts a host: no root, no daemon.",
     version=lambda: version("netsonde"),
     help_format="plaintext",
+    default_parameter=Parameter(negative=()),
 )
 
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What is asked of a capture."""
-
-    task: Task
-    key_type: KeyType
-    top: int
-
-    @property
-    def counter(self) -> Counter:
-        """The one counter of the task."""
-        return self.task.counters[0]
-
-
-@dataclass(slots=True)
-class Hidden:
-    """What ended up in no flow record, summed over ticks."""
-
-    spilled_packets: int = 0
-    contended_packets: int = 0
-    spilled_buckets: int = 0
-    used_buckets: int = 0
-    inserts: int = 0
-    flow_absent_upper: int = 0
-    """E: a five-tuple with more packets in one tick than this is certainly in its records."""
-
-    def absorb(self, side: Side) -> None:
-        """Add a tick's."""
-        self.spilled_packets += side.spilled_packets
-        self.contended_packets += side.contended_packets
-        self.spilled_buckets += side.spilled_buckets
-        self.used_buckets += side.used_buckets
-        self.inserts += side.inserts
-        self.flow_absent_upper = max(self.flow_absent_upper, side.absent_packets)
-
-    @property
-    def packets(self) -> int:
-        """Packets that are in no flow record."""
-        return self.spilled_packets + self.contended_packets
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """What a capture held."""
-
-    capture: Capture
-    summary: Summary
-    ip_packets: int
-    ip_bytes: int
-    hidden: Hidden
-    drops: Tally[str]
-    ticks: int
-    distinct_standard_error: float | None
-
-
-def count(capture: Capture, asked: Asked, progress: Progress) -> Counted:
-    """Count a whole capture, tick by tick, as the monitor does."""
-    window = Window(asked.task, _CAPACITY)
-    drops: Tally[str] = Tally()
-    ip_packets = ip_bytes = ticks = 0
-    hidden = Hidden()
-    bar = progress.add_task("counting", total=capture.size_bytes or None)
-    for tick, offset in capture.ticks():
-        window.absorb(tick)
-        side = tick.sides[0]
-        ip_packets += side.packets
-        ip_bytes += side.ip_bytes
-        hidden.absorb(side)
-        drops.update(side.drops)
-        ticks += tick.ticks
-        progress.update(bar, completed=offset)
-    question = Question(series="sketch", task_id=0, key_type=asked.key_type.name, limit=_CAPACITY)
-    summary = window.summary(question, asked.counter)
-    error = window.distinct_error(asked.key_type.name)
-    return Counted(capture, summary, ip_packets, ip_bytes, hidden, drops, ticks, error)
-
-
-def top_rows(summary: Summary, key_type: KeyType, top: int) -> list[tuple[str, Row]]:
-    """Give the largest keys with their text; ties by text."""
-    rows = [(key_type.format(row.key), row) for row in summary.rows()]
-    rows.sort(key=lambda pair: (-pair[1].count.estimate, pair[0]))
-    return rows[:top]
-
-
-def as_json(asked: Asked, counted: Counted) -> dict[str, object]:
-    """Give the answer as the documented JSON object (docs/reference/replay.md)."""
-    distinct = counted.summary.distinct
-    return {
-        "packets": counted.capture.packets,
-        "ip_packets": counted.ip_packets,
-        "bytes": counted.ip_bytes,
-        "distinct": distinct.estimate,
-        "top": [
-            {"key": key, **msgspec.structs.asdict(row.count)}
-            for key, row in top_rows(counted.summary, asked.key_type, asked.top)
-        ],
-        "certificate": {
-            "schema": SCHEMA,
-            "software": f"netsonde {version('netsonde')}",
-            "hook": "pcap",
-            "task": msgspec.to_builtins(asked.task),
-            "matched_packets": counted.summary.total_packets,
-            "matched_bytes": counted.summary.total_bytes,
-            "distinct": distinct,
-            "distinct_standard_error": counted.distinct_standard_error,
-            "absent_upper": counted.summary.absent_upper,
-            "hidden_packets": counted.hidden.packets,
-            "spilled_share": counted.hidden.spilled_packets / max(1, counted.ip_packets),
-            "spilled_buckets": counted.hidden.spilled_buckets,
-            "used_buckets": counted.hidden.used_buckets,
-            "inserts": counted.hidden.inserts,
-            "flow_absent_upper": counted.hidden.flow_absent_upper,
-            "drops": dict(counted.drops),
-            "broken": counted.capture.broken,
-            "ticks": counted.ticks,
-        },
-    }
-
-
-def as_table(asked: Asked, counted: Counted) -> Table:
-    """Give the answer for people."""
-    unit = asked.counter.increment.value
-    total = getattr(counted.summary, f"total_{unit}").estimate
-    table = Table(box=None, pad_edge=False)
-    table.add_column(asked.key_type.name.replace("_", ","))
-    table.add_column(unit, justify="right")
-    table.add_column("share", justify="right")
-    for key, row in top_rows(counted.summary, asked.key_type, asked.top):
-        doubt = "" if row.count.exact else f" [{row.count.lower}..{row.count.upper}]"
-        share = f"{row.count.estimate / total:.1%}" if total else "-"
-        table.add_row(key, f"{row.count.estimate}{doubt}", share)
-    return table
-
-
-def certificate_line(counted: Counted) -> str:
-    """Say in one line how far the answer can be trusted."""
-    hidden = counted.hidden.packets
-    parts = ["exact" if hidden == 0 else f"±{hidden} packets"]
-    parts.append(f"{counted.ip_packets} IP packets of {counted.capture.packets}")
-    parts += [f"{name} {number}" for name, number in counted.drops.items() if number]
-    parts.append(f"{counted.summary.distinct.estimate} distinct keys")
-    return " · ".join(parts)
+_EVERYTHING = Passing()
+_NOTHING = Wanted()
 
 
 @app.default
 def replay(
-    file: Path,
-    *,
-    key: str = "src_dst",
-    increment: Literal["packets", "bytes"] = "packets",
-    top: int = 20,
-    proto_: Annotated[str | None, Parameter(name="--proto")] = None,
-    src: str | None = None,
-    dst: str | None = None,
+    *files: Annotated[Path, Parameter(name="FILE")],
+    ask: Kind | None = None,
+    detect: bool = False,
+    key: str | None = None,
+    top: int | None = None,
+    passing: Passing = _EVERYTHING,
+    wanted: Wanted = _NOTHING,
     json: bool = False,
 ) -> int:
-    """Count a capture file.
+    """Count capture files; several are one stream, in the order given.
 
     Parameters
     ----------
-    file: pcap or pcapng file, plain or gzip, or a pipe.
-    key: fields that make the key: src, dst, sport, dport and proto joined by '_'.
-    increment: what to add for each packet.
-    top: number of largest keys to print.
-    proto_: count this protocol only: a name (tcp, udp, icmp, ...) or number.
-    src: count packets from this address or prefix only.
-    dst: count packets to this address or prefix only.
-    json: print one JSON object.
+    files
+        Captures: pcap or pcapng, plain or gzip, or pipes.
+    ask
+        Answer a question as a host does; without it, the largest keys of --key are told.
+    detect
+        Run every detector, and say what each raises.
+    key
+        Without --ask, the key type (default src_dst): src, dst, sport, dport and proto joined by
+        '_'. With --ask count or series, one key of --by, its parts joined by commas.
+    top
+        Without --ask: number of largest keys to print (default 20).
+    json
+        Print JSON.
     """
-    if not 0 < top <= _MAX_TOP:
-        raise BadField("top", top, f"1 to {_MAX_TOP}")
+    if not files:
+        raise BadField("FILE", None, "one or more captures: netsonde replay FILE.pcap")
+    if detect:
+        _nothing_with("--detect", ask=ask, key=key, top=top, **wanted.given())
+        return _detected(files, passing, json)
+    if ask is not None:
+        _nothing_with("--ask", top=top)
+        return _answered(files, question(ask, wanted, key, passing), json)
+    others = {name: value for name, value in wanted.given().items() if name != "increment"}
+    for name, value in others.items():
+        raise BadField(name, value, f"--ask KIND with --{name}")
+    asked = _asked_largest(key or "src_dst", wanted.increment or "packets", top, passing)
+    return _largest(files, asked, json)
+
+
+def _nothing_with(option: str, **others: object) -> None:
+    for name, value in others.items():
+        if value is not None:
+            raise BadField(name, value, f"nothing beside {option}")
+
+
+def _asked_largest(key: str, increment: str, top: int | None, passing: Passing) -> largest.Asked:
+    most = 20 if top is None else top
+    if not 0 < most <= largest.MAX_TOP:
+        raise BadField("top", most, f"1 to {largest.MAX_TOP}")
     key_type = KeyType.parse(key, "key")
-    chosen = Filter(
-        proto=None if proto_ is None else proto.number("proto", proto_),
-        src=None if src is None else address.prefix("src", src),
-        dst=None if dst is None else address.prefix("dst", dst),
-    )
     counter = Counter(key_type=key_type.name, increment=Increment(increment))
+    chosen = checked_filter(passing.text())
     task = Task(series="sketch", id=0, filter=chosen, counters=(counter,), since_tick=0)
-    asked = Asked(task, key_type, top)
-    capture = Capture(file, secrets.token_bytes(_SECRET_BYTES))
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        counted = count(capture, asked, progress)
+    return largest.Asked(task, key_type, most)
+
+
+def _largest(files: Sequence[Path], asked: largest.Asked, json: bool) -> int:
+    stream = Stream(files, secrets.token_bytes(SECRET_BYTES))
+    with _progress() as progress:
+        counted = largest.count(stream, asked, progress)
     if json:
-        sys.stdout.write(msgspec.json.encode(as_json(asked, counted)).decode() + "\n")
+        _print_json(largest.as_json(asked, counted))
     else:
         console = Console()
-        console.print(as_table(asked, counted))
-        console.print(certificate_line(counted), style="dim", highlight=False)
-    if capture.broken:
-        sys.stderr.write(f"netsonde replay: {file} is {capture.broken}; counted up to there\n")
-        return 1
-    return 0
+        console.print(largest.as_table(asked, counted))
+        console.print(largest.certificate_line(counted), style="dim", highlight=False)
+    return _status(stream.broken, files)
+
+
+def _answered(files: Sequence[Path], asked: Asked, json: bool) -> int:
+    with _bar() as progressed:
+        found = answering.ask(files, asked, progressed)
+    answer = found.answer
+    if json:
+        _print_json(answer)
+    else:
+        console, shown = Console(highlight=False), sheet(answer)
+        for text in lines(shown, console.width):
+            console.print(text, markup=False, soft_wrap=True)
+        for note in shown.notes:
+            console.print(note, markup=False, soft_wrap=True)
+        said = answering.line(answer.certificate, found)
+        console.print(said, style="dim", markup=False, soft_wrap=True)
+    return _status(found.broken, files)
+
+
+def _detected(files: Sequence[Path], passing: Passing, json: bool) -> int:
+    if passing != _EVERYTHING:
+        raise BadField("detect", "with a filter", "no filter: detectors have their own")
+    with _bar() as progressed:
+        found = run_detectors(files, progressed)
+    if json:
+        _print_json(found)
+    else:
+        for event in found.events:
+            sys.stdout.write(event_line(event, found.first_tick or 0) + "\n")
+        sys.stdout.write(_summary(found))
+    return _status(found.broken, files)
+
+
+def _summary(found: Detection) -> str:
+    ticks = 0 if found.first_tick is None else (found.last_tick or 0) - found.first_tick + 1
+    said = [f"{len(found.alarms)} {'alarm' if len(found.alarms) == 1 else 'alarms'}"]
+    said.append(f"{found.ip_packets} IP packets of {found.packets}")
+    said.append(f"{ticks / TICKS_PER_S:.1f} s")
+    if found.hidden_packets:
+        said.append(f"{found.hidden_packets} packets in no record: an alarm may be missing")
+    if found.events_dropped:
+        said.append(f"{found.events_dropped} later events left out")
+    most = [f"{alarm.detector}: {alarm.sentence}" for alarm in found.alarms]
+    return "\n".join([*most, " · ".join(said)]) + "\n"
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        yield progress
+
+
+@contextmanager
+def _bar() -> Iterator[Progressed]:
+    """Give what moves a bar on a terminal, and does nothing elsewhere."""
+    with _progress() as progress:
+        bar = progress.add_task("counting", total=None)
+
+        def progressed(what: str, done_bytes: int, all_bytes: int) -> None:
+            progress.update(bar, description=what, completed=done_bytes, total=all_bytes or None)
+
+        yield progressed
+
+
+def _print_json(value: object) -> None:
+    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+
+
+def _status(broken: str | None, files: Sequence[Path]) -> int:
+    if broken is None:
+        return 0
+    named = broken if len(files) > 1 else f"{files[0]} is {broken}"
+    sys.stderr.write(f"netsonde replay: {named}; counted up to there\n")
+    return 1
 
 
 def main(argv: Sequence[str] | None = None) -> None:
