@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
+
 from rich.text import Text
 
 from netsonde.cli.top import draw
@@ -10,20 +12,24 @@ from netsonde.cli.top.told import Told
 from netsonde.model.detector import Event
 
 _NARROW = 70
-"""Columns below which a sentence has a line of its own."""
+"""Columns below which a sentence has lines of its own."""
+_MOST_LINES = 2
+"""Of such a sentence."""
+_MOST_HOSTS = 3
 
 
 def alarms(told: Told, now_wall_ns: int, width: int, height: int) -> list[Text]:
-    """List alarms in at most `height` lines."""
+    """List alarms in at most `height` lines; what several hosts see of one key is one alarm."""
     lines = [] if (state := _state(told)) is None else [state]
-    active = list(reversed(told.active.values()))
-    each = 2 if width < _NARROW else 1
-    # What does not fit is counted in a line of its own; an alarm is shown whole or not.
-    shown = min(len(active), (height - len(lines)) // each)
-    if shown < len(active):
-        shown = max(0, (height - len(lines) - 1) // each)
-    for event in active[:shown]:
-        lines += _alarm(event, now_wall_ns, each)
+    active = [_alarm(events, now_wall_ns, width) for events in _seen_together(told)]
+    shown = 0
+    for alarm in active:
+        # What does not fit is counted in a line of its own; an alarm is shown whole or not.
+        last = shown + 1 == len(active)
+        if len(lines) + len(alarm) + (not last) > height:
+            break
+        lines += alarm
+        shown += 1
     if shown < len(active):
         more = "more active alarms" if shown else "active alarms"
         lines.append(Text(f"▲ {len(active) - shown} {more}", ALARM))
@@ -31,6 +37,14 @@ def alarms(told: Told, now_wall_ns: int, width: int, height: int) -> list[Text]:
         lines.append(Text(f"{told.events_dropped} older events are no longer kept", WARN))
     lines += [_cleared(event, now_wall_ns) for event in reversed(told.past)]
     return [fitted(line, width) for line in lines[:height]]
+
+
+def _seen_together(told: Told) -> list[list[Event]]:
+    """Give active alarms, latest first, joined where hosts see the same key."""
+    joined: dict[tuple[str, str], list[Event]] = {}
+    for event in reversed(told.active.values()):
+        joined.setdefault((event.detector, event.key), []).append(event)
+    return list(joined.values())
 
 
 def _state(told: Told) -> Text | None:
@@ -45,17 +59,21 @@ def _state(told: Told) -> Text | None:
     return None
 
 
-def _alarm(event: Event, now_wall_ns: int, each: int) -> list[Text]:
-    since = draw.age(now_wall_ns - event.wall_ns)
-    line = Text(f"▲ {draw.clean(event.detector)} ", ALARM)
-    line.append(f"{since} · {draw.clean(event.host)}", "red")
-    sentence = draw.clean(event.sentence)
-    if each == 1:
+def _alarm(events: list[Event], now_wall_ns: int, width: int) -> list[Text]:
+    largest = max(events, key=lambda event: event.count.estimate)
+    since = draw.age(now_wall_ns - min(event.wall_ns for event in events))
+    hosts = sorted({event.host for event in events})
+    more = f" and {len(hosts) - _MOST_HOSTS} more" if len(hosts) > _MOST_HOSTS else ""
+    line = Text(f"▲ {draw.clean(largest.detector)} ", ALARM)
+    line.append(draw.clean(f"{since} · {', '.join(hosts[:_MOST_HOSTS])}{more}"), "red")
+    sentence = draw.clean(largest.sentence)
+    if width >= _NARROW:
         return [line.append(f": {sentence}", "")]
-    return [line, Text(f"  {sentence}")]
+    wrapped = wrap(sentence, max(8, width - 2), max_lines=_MOST_LINES, placeholder=" …")
+    return [line, *(Text(f"  {part}") for part in wrapped)]
 
 
 def _cleared(event: Event, now_wall_ns: int) -> Text:
     ago = draw.age(now_wall_ns - event.wall_ns)
-    text = f"  {event.detector} cleared {ago} ago · {event.host}: {event.key}, peak {event.peak:,}"
+    text = f"  {event.detector} over {ago} ago: {event.key}, peak {event.peak:,} · {event.host}"
     return Text(draw.clean(text), DIM)

@@ -30,6 +30,14 @@ def compact(value: float) -> str:
     return f"{value:.0f}"
 
 
+def scaled(value: float) -> str:
+    """Write a number before its unit: `5.06 k`, `12.3 M`; `950 ` below a thousand."""
+    if value < 999.5:
+        return f"{compact(value)} "
+    text = compact(value) if value >= 9999.5 else f"{value / 1000:.2f}k"
+    return f"{text[:-1]} {text[-1]}"
+
+
 def whole(bound: Bound) -> str:
     """Write a count to the last digit, with its bounds where they differ."""
     if bound.exact:
@@ -49,7 +57,7 @@ def rate(count: int, seconds: float, increment: str) -> str:
     if seconds <= 0:
         return "-"
     if increment == "bytes":
-        return f"{compact(8 * count / seconds)}bit/s"
+        return f"{scaled(8 * count / seconds)}bit/s"
     return f"{compact(count / seconds)}/s"
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Annotated
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, Parameter
 
 from netsonde.cli.top import words
 from netsonde.cli.top.choice import Choice
@@ -67,8 +67,9 @@ def top(
         filter=words.read(" ".join(filter_)),
         scope=scope,
     )
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise BadField("stdout", "not a terminal", "a terminal; programs use netsonde ask top")
+    for name, stream in (("stdin", sys.stdin), ("stderr", sys.__stderr__)):  # Textual paints there
+        if stream is None or not stream.isatty():
+            raise BadField(name, "not a terminal", "a terminal; programs use netsonde ask top")
     asyncio.run(_show(url, choice, every))
     return 0
 
@@ -82,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the console script."""
     try:
         sys.exit(app(sys.argv[1:] if argv is None else argv, result_action="return_value"))
-    except (CycloptsError, NetsondeError) as error:
+    except NetsondeError as error:
         sys.stderr.write(f"netsonde top: {error}\n")
         sys.exit(2)
 

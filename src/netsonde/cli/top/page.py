@@ -81,10 +81,10 @@ def page(view: View, width: int, height: int) -> Page:
     """Draw a page; every line has `width` cells, and there are `height` lines."""
     wide = width >= WIDE
     main = width - _SIDE - 3 if wide else width
-    above = [_head(view, width), *_notices(view, width)]
+    above = [*_head(view, width), *_notices(view, width)]
     below = _foot(view, width, wide)
     room = max(0, height - len(above) - len(below))
-    upper = panels.rates(view.told, main, 4 if room >= 36 else 2 if room >= 24 else 1)
+    upper = panels.rates(view.told, main, 6 if room >= 40 else 2 if room >= 24 else 1)
     if not wide:
         most = max(1, min(8, room // 6))
         upper += alarms(view.told, view.now_wall_ns, main, most)
@@ -105,21 +105,27 @@ def _joined(left: Text, right: Text) -> Text:
     return line
 
 
-def _head(view: View, width: int) -> Text:
+def _head(view: View, width: int) -> list[Text]:
+    """Say what is looked at; the filter has a line of its own where it must."""
     chosen = view.choice
     where = draw.clean(view.url.removeprefix("http://"))
     unit = f"{chosen.by.replace('_', ',')} by {chosen.increment}"
     name = " netsonde top · " if width >= WIDE else " "
-    left = f"{name}{where} · {unit} · {chosen.window} · {draw.clean(chosen.about)}"
+    left, about = f"{name}{where} · {unit} · {chosen.window}", draw.clean(chosen.about)
     state = "PAUSED" if view.paused else "live"
     if "top" in view.told.troubles:
         state = "NO ANSWER" if not view.paused else state
     elif view.stale and not view.paused:
         state = "asking" if view.waiting else state
-    line = panels.fitted(Text(left), max(0, width - len(state) - 2))
+    style = "reverse bold" if state == "live" else "reverse bold yellow"
+    room = max(0, width - len(state) - 2)
+    fits = len(left) + len(about) + 3 <= room
+    line = panels.fitted(Text(f"{left} · {about}" if fits else left), room)
     line.append(f" {state} ")
-    line.stylize("reverse bold" if state == "live" else "reverse bold yellow")
-    return panels.fitted(line, width)
+    lines = [line] if fits else [line, Text(f" {about}")]
+    for each in lines:
+        each.stylize(style)
+    return [panels.fitted(Text("", style) + each, width) for each in lines]
 
 
 def _notices(view: View, width: int) -> list[Text]:

@@ -12,6 +12,7 @@ from netsonde.cli.top.choice import Choice, Sort
 from netsonde.cli.top.told import Told
 from netsonde.model.answer import KeyCount, TopAnswer
 from netsonde.model.certificate import Certificate
+from netsonde.model.evidence import Evidence
 
 ALARM = "bold red"
 WARN = "yellow"
@@ -25,6 +26,7 @@ _MOST_BAR = 60
 _LEAST_KEY = 15
 _GAP = 2
 TICK_MS = 100
+_NOT_IP = "not_ip"
 
 
 def fitted(text: Text, width: int) -> Text:
@@ -162,16 +164,21 @@ def rates(told: Told, width: int, height: int) -> list[Text]:
     last, first = max(told.points), min(told.points)
     points = [told.points.get(second) for second in range(max(first, last - width + 1), last + 1)]
     bounds = [None if point is None else point.count for point in points]
-    factor, unit = (8, "bit/s") if told.points_choice.increment == "bytes" else (1, "packets/s")
+    in_bits = told.points_choice.increment == "bytes"
+    factor, unit = (8, "bit/s") if in_bits else (1, "packets/s")
+    write = draw.scaled if in_bits else draw.compact
     counts = [None if bound is None else float(bound.estimate * factor) for bound in bounds]
     known = [count for count in counts if count is not None]
     mean, peak = sum(known) / max(1, len(known)), max(known, default=0.0)
-    latest = "not counted" if counts[-1] is None else draw.compact(counts[-1])
+    latest = "not counted" if counts[-1] is None else write(counts[-1])
     line = Text(f"{unit}  ", HEAD)
     line.append(f"{told.points[last].begins[11:19]} {latest}")
-    line.append(f" · mean {draw.compact(mean)} · peak {draw.compact(peak)} in {len(counts)} s")
+    line.append(f" · mean {write(mean)} · peak {write(peak)} in {len(counts)} s")
     if len(known) < len(counts):
         line.append(f" · {len(counts) - len(known)} s not counted", WARN)
+    in_part = sum(1 for point in points if point and point.count and not point.whole)
+    if in_part:
+        line.append(f" · {in_part} s in part", WARN)
     drawn = draw.spark(counts, width, height)
     return [fitted(line, width), *(Text(each, _BAR) for each in drawn)]
 
@@ -199,9 +206,11 @@ def hosts(certificate: Certificate, most: int) -> list[Text]:
 def drops(certificate: Certificate) -> list[Text]:
     """Say what was seen and put into no flow, by cause, and what is in no record."""
     found = certificate.evidence
-    causes = {cause: number for cause, number in sorted(found.drops.items()) if number}
+    causes = _dropped(found)
     lines = [Text("dropped by us: " + ("" if causes else "none"), WARN if causes else FINE)]
     lines += [Text(f"  {cause} {number:,}", WARN) for cause, number in causes.items()]
+    if not_ip := found.drops.get(_NOT_IP):
+        lines.append(Text(f"  besides {not_ip:,} not IP", DIM))
     hidden = {
         "spilled": found.spilled_packets,
         "contended": found.contended_packets,
@@ -213,6 +222,15 @@ def drops(certificate: Certificate) -> list[Text]:
         if number
     ]
     return lines
+
+
+def _dropped(found: Evidence) -> dict[str, int]:
+    """Give drops by cause; what is not IP belongs to no flow, and misses in none."""
+    return {
+        cause: number
+        for cause, number in sorted(found.drops.items())
+        if number and cause != _NOT_IP
+    }
 
 
 def cost(certificate: Certificate) -> Text:
@@ -236,7 +254,7 @@ def facts(certificate: Certificate, width: int) -> Text:
     line = Text(f"{seen.answered}/{seen.asked} {noun}", WARN if seen.partial else FINE)
     if seen.missing:
         line = Text(draw.clean(f"{line.plain}, missing {', '.join(sorted(seen.missing))}"), ALARM)
-    causes = {cause: number for cause, number in sorted(found.drops.items()) if number}
+    causes = _dropped(found)
     dropped = ", ".join(f"{cause} {draw.compact(number)}" for cause, number in causes.items())
     parts = [
         Text(f"dropped {dropped or 'none'}", WARN if causes else FINE),

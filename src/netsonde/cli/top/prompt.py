@@ -58,7 +58,7 @@ class Prompt(Vertical):
         line.value = text
         line.cursor_position = len(text)
         self.display = True
-        line.focus()
+        self.screen.set_focus(line)  # at once: the next key may be here already
         self._judge(text)
 
     def action_leave(self) -> None:

@@ -89,13 +89,14 @@ class Told:
             self.active.pop(key, None)
             if event.state == "raised":
                 self.active[key] = event
-            else:
+            elif all(event.id != before.id for before in self.past):
                 self.past.append(event)
         while len(self.active) > MOST_ALARMS:
             self.active.pop(next(iter(self.active)))
             self.events_dropped += 1
         del self.past[:-MOST_PAST]
-        self.events_after = page.next or self.events_after
+        if page.events:  # an agent that knows this one no more begins with its oldest
+            self.events_after = page.events[-1].id
 
     def fail(self, kind: str, why: str, mono_ns: int) -> None:
         """Remember that a request came to nothing."""

@@ -42,7 +42,9 @@ def test_writes_bounds_where_they_differ() -> None:
 
 
 def test_writes_rates_shares_and_ages() -> None:
-    assert draw.rate(1_250_000, 10, "bytes") == "1.00Mbit/s"
+    assert draw.rate(1_250_000, 10, "bytes") == "1.00 Mbit/s"
+    assert draw.rate(6325, 10, "bytes") == "5.06 kbit/s"
+    assert draw.rate(125, 10, "bytes") == "100 bit/s"
     assert draw.rate(50, 10, "packets") == "5/s"
     assert draw.rate(50, 0, "packets") == "-"
     assert (draw.share(1, 3), draw.share(0, 0)) == ("33.3%", "-")

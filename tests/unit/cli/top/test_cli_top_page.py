@@ -135,13 +135,13 @@ def test_who_is_missing_is_named() -> None:
 
 
 def test_drops_are_by_cause_and_degraded_counting_is_said() -> None:
-    found = told(drops={"ring_full": 12, "not_ip": 0, "truncated": 3}, told_one_in=4, spilled=9)
+    found = told(drops={"ring_full": 12, "not_ip": 7, "truncated": 3}, told_one_in=4, spilled=9)
     narrow = text(page(view(found), 100, 24))
     assert "dropped ring_full 12, truncated 3" in narrow
     wide = text(page(view(found), 160, 50))
     for said in ("ring_full 12", "spilled 9", "flows of 1 in 4 told"):
         assert said in wide
-    assert "not_ip" not in wide
+    assert "besides 7 not IP" in wide
 
 
 def test_more_alarms_than_room_are_counted() -> None:
@@ -151,6 +151,29 @@ def test_more_alarms_than_room_are_counted() -> None:
     shown = text(page(view(found), 80, 24))
     assert "10.1.0.39 tries" in shown
     assert "▲ 37 more active alarms" in shown
+
+
+def test_what_several_hosts_see_is_one_alarm() -> None:
+    found = told()
+    other = event(2, host="10.0.0.6", wall_ns=WALL_NS + 5 * NS)
+    found.take_events(EventPage(events=(other,), next=None, dropped=0))
+    shown = text(page(view(found), 80, 24))
+    assert shown.count("▲") == 1
+    assert "12 s · 10.0.0.5, 10.0.0.6: 10.0.0.6 tries" in shown
+
+
+def test_a_long_sentence_goes_on_in_the_next_line() -> None:
+    found = told()
+    said = "10.0.0.6 scans ports of 2001:db8:aaaa:bbbb:cccc:dddd:eeee:1: 1,000 ports in 10 s"
+    found.take_events(EventPage(events=(event(1, sentence=said),), next=None, dropped=0))
+    assert "1,000 ports" in text(page(view(found), 160, 50))
+
+
+def test_a_filter_that_does_not_fit_has_a_line_of_its_own() -> None:
+    choice = Choice().filtered("tcp src=10.0.0.0/8 dst=10.0.0.5 dport=443,8000-8010")
+    lines = page(view(choice=choice), 80, 24).lines
+    assert lines[0].plain.rstrip().endswith("live")
+    assert lines[1].plain.rstrip() == (" INPUT tcp src=10.0.0.0/8 dst=10.0.0.5 dport=443,8000-8010")
 
 
 def test_alarms_that_cannot_be_had_are_unknown_and_not_none() -> None:

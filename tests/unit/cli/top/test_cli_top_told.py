@@ -50,7 +50,7 @@ def test_another_rate_begins_anew_but_another_key_type_does_not() -> None:
 
 
 def page(*events: object, dropped: int = 0) -> EventPage:
-    return EventPage(events=events, next=events[-1].id, dropped=dropped)  # type: ignore[attr-defined,arg-type]
+    return EventPage(events=events, next=None, dropped=dropped)  # type: ignore[arg-type]
 
 
 def test_alarms_are_active_until_they_are_cleared() -> None:
@@ -63,6 +63,15 @@ def test_alarms_are_active_until_they_are_cleared() -> None:
     assert told.events_after == "h5-b-3"
     told.take_events(EventPage(events=(), next=None, dropped=4))
     assert (told.events_after, told.events_dropped) == ("h5-b-3", 4)
+
+
+def test_events_told_again_are_told_once() -> None:
+    told = Told()
+    events = (event(1), event(2, state="cleared"), event(3, key="10.0.0.7"))
+    told.take_events(page(*events))
+    told.take_events(page(*events))
+    assert [each.id for each in told.past] == ["h5-b-2"]
+    assert [each.id for each in told.active.values()] == ["h5-b-3"]
 
 
 def test_alarms_are_bounded_and_what_gives_way_is_counted() -> None:

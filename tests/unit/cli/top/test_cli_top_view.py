@@ -103,7 +103,7 @@ def test_a_filter_is_judged_as_it_is_typed() -> None:
         await screen.press("enter")
         assert screen.view.choice.filter == FilterText(proto="tcp", dport="443")
         assert screen.tops()[-1].filter == FilterText(proto="tcp", dport="443")
-        assert "tcp dport=443" in screen.text.splitlines()[0]
+        assert "INPUT tcp dport=443" in screen.text
         await screen.press("slash", "escape", "k")
         assert screen.view.choice.filter.proto == "tcp"
         assert screen.view.choice.by == "dst"
