@@ -17,7 +17,8 @@ struct key_table {
 	ns_u32 most;		/* entries it may grow to */
 	struct ns_key masks[2]; /* of IPv4 and of IPv6 flows */
 	int ports_only;
-	int busy; /* a thread adds to it without the interpreter's lock */
+	int totals; /* no field makes the key: there is one */
+	int busy;   /* a thread adds to it without the interpreter's lock */
 };
 
 static const char type_doc[] = "KeyTable(masks, capacity, ports_only, /)\n--\n\n"
@@ -65,6 +66,15 @@ static int is_free(const struct key_table *self)
 	return !self->busy;
 }
 
+static int is_zero(const char *bytes, size_t number)
+{
+	for (size_t i = 0; i < number; i++) {
+		if (bytes[i])
+			return 0;
+	}
+	return 1;
+}
+
 static PyObject *key_table_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
 {
 	struct key_table *self;
@@ -94,6 +104,7 @@ static PyObject *key_table_new(PyTypeObject *type, PyObject *arguments, PyObject
 		return PyErr_SetFromErrno(PyExc_OSError);
 	}
 	self->ports_only = ports_only;
+	self->totals = is_zero(masks, (size_t)masks_bytes);
 	self->most = capacity;
 	if (make_room(&self->table, capacity < FIRST_CAPACITY ? capacity : FIRST_CAPACITY)) {
 		Py_DECREF(self);
@@ -125,17 +136,44 @@ static void expect_batch(struct key_table *self)
 		self->most = table->capacity;
 }
 
+static int passes(const struct key_table *self, const struct ns_match *match,
+		  const struct ns_record *record)
+{
+	if (self->ports_only && !(record->key.flags & NS_KEY_HAS_PORTS))
+		return 0;
+	return ns_matches(match, record);
+}
+
+/* The one key of a table of totals needs no looking up for each record. */
+static void add_totals(struct key_table *self, const struct ns_match *match,
+		       const struct ns_record *records, size_t number)
+{
+	const struct ns_key key = {.proto = 0};
+	struct ns_entry *entry = NULL;
+
+	for (size_t i = 0; i < number; i++) {
+		if (!passes(self, match, &records[i]))
+			continue;
+		if (!entry)
+			entry = ns_keytable_entry(&self->table,
+						  ns_keyindex_hash(&self->table.index, &key), &key);
+		ns_entry_add(entry, &records[i]);
+	}
+}
+
 static void add(struct key_table *self, const struct ns_match *match,
 		const struct ns_record *records, size_t number)
 {
 	struct ns_keyed batch[NS_KEY_BATCH];
 	ns_u32 used = 0;
 
+	if (self->totals) {
+		add_totals(self, match, records, number);
+		return;
+	}
 	expect_batch(self);
 	for (size_t i = 0; i < number; i++) {
-		if (self->ports_only && !(records[i].key.flags & NS_KEY_HAS_PORTS))
-			continue;
-		if (!ns_matches(match, &records[i]))
+		if (!passes(self, match, &records[i]))
 			continue;
 		ns_keytable_expect(&self->table, self->masks, &records[i], &batch[used++]);
 		if (used == NS_KEY_BATCH) {

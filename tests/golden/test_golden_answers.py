@@ -49,8 +49,8 @@ KEY_TYPES = {
 }
 ALL = 1 << 20
 SIGMAS = 5
-"""A Gaussian estimate strays further in 6 of 10 million runs; with three small tables for each of 16
-traces, 3 of 100,000. Secrets are fixed, so a run that passed passes again."""
+"""A Gaussian estimate strays further in 6 of 10 million runs; with three small tables for each of
+16 traces, 3 of 100,000. Secrets are fixed, so a run that passed passes again."""
 ROUNDED = 6e-7
 """Truth files round entropy to six digits."""
 

@@ -20,10 +20,11 @@ from netsonde.recorder.seen import Seen
 from netsonde.recorder.steps import Step
 from netsonde.sketch.part import fingerprint
 from netsonde.sketch.series import Series
+from netsonde.sketch.spread import Spread
 from netsonde.sketch.window import Window
 
 CAPACITY = 1 << 16
-"""Keys that an answer holds at once."""
+"""Keys, or pairs of a spread, that an answer holds at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +60,8 @@ def answering(
     """
     if question.step_ticks:
         return _series(question, asked, counter, cover)
-    if question.of is not None:
-        raise BadField("of", question.of, "nothing: spreads cannot be asked about yet")
+    if question.of is not None and question.key_type is not None:
+        return _spread(question, asked, question.key_type, question.of, cover)
     return _window(question, asked, counter, cover)
 
 
@@ -72,6 +73,16 @@ def _window(question: Question, asked: Filter, counter: Counter | None, cover: C
         seen += Seen.of(tick)
         yield
     return _answered(window.summary(question, counter).to_bytes(), seen, cover)
+
+
+def _spread(question: Question, asked: Filter, by: str, of: str, cover: Cover) -> Answering:
+    spread, seen = Spread(asked, by, of, CAPACITY), Seen()
+    for step in cover.steps:
+        tick = step.tick
+        spread.absorb(tick)
+        seen += Seen.of(tick)
+        yield
+    return _answered(spread.summary(question).to_bytes(), seen, cover)
 
 
 def _series(question: Question, asked: Filter, counter: Counter | None, cover: Cover) -> Answering:

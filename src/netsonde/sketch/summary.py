@@ -116,8 +116,11 @@ class Summary:
         """Keep at most `limit` keys; what is dropped widens `absent_upper`."""
         if len(self.keys) <= limit:
             return self
-        order = np.lexsort((self.upper, self.heavy))[::-1]
-        kept, dropped = order[:limit], order[limit:]
+        # Bounds are below 2^62: what is heavy comes before all that is not.
+        rank = np.where(self.heavy, self.upper + (1 << 62), self.upper)
+        order = np.argpartition(rank, -limit)
+        kept, dropped = order[-limit:], order[:-limit]
+        kept = kept[np.argsort(-rank[kept], kind="stable")]
         return replace(
             self,
             keys=self.keys[kept],

@@ -156,8 +156,9 @@ class Window:
             distinct_error = self.distinct_error(counter.key_type)
         lower, estimate, upper = self._counts(entries, increment, doubt)
         heavy = estimate > threshold * estimate.sum()
-        keys = np.ascontiguousarray(entries["key"]).view(KEY_DTYPE).reshape(-1)
-        chosen = np.ones(len(keys), np.bool_)
+        raw = entries.view(np.uint8).reshape(-1, _abi.ENTRY.itemsize)[:, :KEY_BYTES]
+        keys = np.ascontiguousarray(raw).view(KEY_DTYPE).reshape(-1)
+        chosen: slice | NDArray[np.bool_] = slice(None)
         if question.key is not None:
             chosen = keys == np.void(question.key)
         return Summary(

@@ -110,3 +110,18 @@ def test_a_series_of_too_many_steps_is_refused() -> None:
     cover = HOST.recorder.cover(question.window, 1)
     with pytest.raises(BadField, match=r"at most 3600 steps of 0\.1 s"):
         finished(answering(question, Filter(), None, cover))
+
+
+@pytest.mark.parametrize("asked", [7, 100, 444])
+def test_a_spread_counts_pairs_once_over_all_steps(asked: int) -> None:
+    question = Question(window=Window.last(asked), key_type="proto", of="src", limit=100)
+    cover = HOST.recorder.cover(question.window)
+    answered = finished(answering(question, Filter(), None, cover))
+    sources = {
+        int(source)
+        for one in HOST.ticks[-asked:]
+        for source in one.array()["key"]["src"][:, 15].tolist()
+    }
+    (row,) = Summary.from_bytes(answered.part).rows()
+    assert (row.count.lower, row.count.upper) == (len(sources), len(sources))
+    assert answered.evidence.packets == sum(one.sides[0].packets for one in HOST.ticks[-asked:])

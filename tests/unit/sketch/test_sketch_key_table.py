@@ -50,6 +50,20 @@ def test_it_masks_by_the_family_of_the_flow() -> None:
     assert found == {"10.0.0.0/24": 2, "10.0.1.0/24": 1, "fd00::/48": 2, "fd00:0:1::/48": 1}
 
 
+def test_no_field_gives_totals() -> None:
+    made = records(100)
+    made["kind"][50:], made["others"][:10] = _abi.RECORD_LABEL, 1
+    totals = KeyTable(bytes(80), 16, False)
+    totals.add(made[:0].tobytes(), match_bytes(Filter()))
+    assert len(totals) == 0
+    totals.add(made.tobytes(), match_bytes(Filter()))
+    totals.add(made.tobytes(), match_bytes(Filter(proto=17)))
+    (entry,) = np.frombuffer(totals.entries(), _abi.ENTRY)
+    assert not np.any(np.frombuffer(entry["key"].tobytes(), np.uint8))
+    assert entry["packets"] == sum(range(1, 51))
+    assert entry["label_packets"] == sum(range(51, 101)) + sum(range(1, 11))
+
+
 def test_it_refuses_masks_of_one_family() -> None:
     with pytest.raises(ValueError, match="masks are 80 bytes"):
         KeyTable(bytes(40), 16, False)
