@@ -104,7 +104,7 @@ class Recorder:
         share_bytes = budget_bytes // _SHARES
         self.batches = Batches()
         self._budget_bytes = budget_bytes
-        self._unpacked_bytes = share_bytes
+        self._most_unpacked_bytes = share_bytes
         self._most_records = max(
             LEAST_RECORDS, min(MOST_RECORDS, budget_bytes // _BYTES_PER_RECORD)
         )
@@ -113,6 +113,7 @@ class Recorder:
         self._tens = Level(LONGEST_STEP, 360, 3 * share_bytes)
         self._due: deque[Callable[[], None]] = deque()
         self._unpacked: deque[Step] = deque()
+        self._unpacked_bytes = 0
         self._pieces: list[tuple[_Span, Tick]] = []
         """Of the tick that is being filled: a question may close it before its time."""
         self._second: _Span | None = None
@@ -236,10 +237,14 @@ class Recorder:
         step = span.step(ticks[0] if len(ticks) == 1 else merged(ticks, ALL))
         self._ticks.add(step)
         self._unpacked.append(step)
-        while len(self._unpacked) > _UNPACKED_STEPS or (
-            sum(held.size_bytes for held in self._unpacked) > self._unpacked_bytes
+        self._unpacked_bytes += step.size_bytes
+        while (
+            len(self._unpacked) > _UNPACKED_STEPS
+            or self._unpacked_bytes > self._most_unpacked_bytes
         ):
-            self._due.append(partial(self._pack, self._ticks, self._unpacked.popleft()))
+            oldest = self._unpacked.popleft()
+            self._unpacked_bytes -= oldest.size_bytes
+            self._due.append(partial(self._ticks.pack, oldest))
         self._evict()
 
     def _end_second(self) -> None:
@@ -256,6 +261,7 @@ class Recorder:
             return
         step, self._second_tick = ended.step(self._second_tick), None
         self._seconds.add(step)
+        self._evict()
         self._due.append(partial(self._grow, ended, step))
 
     def _grow(self, second: _Span, step: Step) -> None:
@@ -267,23 +273,19 @@ class Recorder:
                 ten, self._ten = self._ten.step(self._ten_tick), None
                 self._ten_tick = None
                 self._tens.add(ten)
-                self._due.append(partial(self._pack, self._tens, ten))
+                self._due.append(partial(self._tens.pack, ten))
         if self._ten is None or self._ten_tick is None:
             self._ten, self._ten_tick = replace(second), step.tick
         else:
             self._ten.extend(second)
             self._ten_tick = self._limited([self._ten_tick, step.tick], _TENS_SEED)
-        self._due.append(partial(self._pack, self._seconds, step))
+        self._due.append(partial(self._seconds.pack, step))
 
     def _limited(self, ticks: list[Tick], seed: int = 0) -> Tick:
         records = sum(len(tick.records) for tick in ticks) // _abi.RECORD.itemsize
         if len(ticks) == 1 and records <= self._most_records:
             return ticks[0]
         return merged(ticks, self._most_records, seed)
-
-    def _pack(self, level: Level, step: Step) -> None:
-        level.pack(step)
-        self._evict()
 
     def _evict(self) -> None:
         """Let go of what is too much, but of nothing that no longer step holds yet."""
