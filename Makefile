@@ -14,7 +14,7 @@ KERNEL_PACKAGES := qemu-system-x86 busybox-static cpio xz-utils kmod
 BENCH_PACKAGES := iproute2 iptables libnetfilter-queue-dev libnfnetlink-dev nfdump pmacct softflowd
 # A world of its own: its network, its /run and its processes end with it.
 BENCH := $(SUDO) env NETSONDE_TRACES="$$NETSONDE_TRACES" unshare --mount --net --pid --fork --mount-proc \
-	sh -c 'mount -t tmpfs tmpfs /run && exec "$$0" "$$@"' $(BIN)/python -m benchmarks.data_path
+	sh -c 'mount -t tmpfs tmpfs /run && exec "$$0" "$$@"' $(BIN)/python -m
 C_FILES := core/*.h bpf/*.h bpf/*.c native/*.h native/*.c native/tests/*.h native/tests/*.c \
 	native/fuzz/*.c benchmarks/*/*.h benchmarks/*/*.c
 FUZZ_CC := clang -fsanitize=fuzzer,address,undefined
@@ -64,11 +64,13 @@ fuzz: build/fuzz/frame build/fuzz/capture ## fuzz the parsers under ASan and UBS
 		sed -n "s/^stat::number_of_executed_units: */$$2, $(FUZZ_S) s: no crash in runs: /p" $$log; \
 	done
 
-bench: $(VENV)/bench ## measure against what netsonde replaces; writes docs/reference/benchmarks.md
-	$(BENCH)
+bench: $(VENV)/bench ## measure against what netsonde replaces; writes docs/reference/benchmarks*.md
+	$(BENCH) benchmarks.data_path
+	$(BENCH) benchmarks.answers
 
 bench-smoke: $(VENV)/bench ## the same with tiny sizes, in seconds, writing nothing
-	$(BENCH) --smoke
+	$(BENCH) benchmarks.data_path --smoke
+	$(BENCH) benchmarks.answers --smoke
 
 test-kernels: $(VENV)/installed ## the same on other kernels, in a virtual machine (KERNELS="6.1 6.12")
 	@missing=$$(for p in $(KERNEL_PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \

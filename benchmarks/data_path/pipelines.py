@@ -126,7 +126,7 @@ class Netsonde(Pipeline):
             str(programs / "netsonde-monitor"),
             *("--socket", socket[1], "--hook", self.hook),
         )
-        self._launch(
+        self._agent = self._launch(
             str(programs / "netsonde-agent"),
             *("--listen", _AGENT, *socket, "--state-dir", str(state)),
         )
@@ -142,9 +142,11 @@ class Netsonde(Pipeline):
 
     def rss_mb(self) -> float | None:
         """Peak resident memory of the monitor, in 10^6 bytes."""
-        status = Path(f"/proc/{self._monitor.pid}/status").read_text()
-        line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024 / 1e6
+        return _peak_mb(self._monitor)
+
+    def agent_rss_mb(self) -> float:
+        """The same of the agent."""
+        return _peak_mb(self._agent)
 
     def _ask(self, verb: str) -> Reported | None:
         counts: Reported = {}
@@ -298,6 +300,12 @@ def _by_phase(lines: str, at: Receiver) -> Reported:
         if (phase := phases.get(address.strip())) is not None:
             counts[phase] += int(rest.split(",")[0])
     return counts
+
+
+def _peak_mb(process: subprocess.Popen[str]) -> float:
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024 / 1e6
 
 
 def _captures(process: subprocess.Popen[str]) -> bool:
