@@ -100,7 +100,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             le=1 << 16,
             description="memory of the flight recorder in MiB: the last minutes, to be asked about",
         ),
-    ] = 32
+    ] = 40
     log_json: Annotated[bool, msgspec.Meta(description="write log lines as JSON")] = False
 
 

@@ -38,9 +38,12 @@ MOST_RECORDS = 1 << 16
 """Flows of a step of more than a tick, in a budget that has room for them."""
 _BYTES_PER_RECORD = 512
 """Of the budget, for each of those."""
-_SHARES = 6
-"""Of the budget: three for the longest steps, which reach back farthest, one for each other level
-and one for what is not packed yet."""
+_SHARES = 8
+"""Of the budget: one for ticks, one for seconds, and these:"""
+_SHARES_OF_TENS = 3
+"""They reach back farthest."""
+_SHARES_UNPACKED = 3
+"""Of the last second: it is asked about most, and each question would unpack it."""
 _TENS_SEED = 1
 """Other flows are drawn for ten seconds than for the second that ends with them."""
 _UNPACKED_STEPS = TICKS_PER_S
@@ -104,13 +107,13 @@ class Recorder:
         share_bytes = budget_bytes // _SHARES
         self.batches = Batches()
         self._budget_bytes = budget_bytes
-        self._most_unpacked_bytes = share_bytes
+        self._most_unpacked_bytes = _SHARES_UNPACKED * share_bytes
         self._most_records = max(
             LEAST_RECORDS, min(MOST_RECORDS, budget_bytes // _BYTES_PER_RECORD)
         )
         self._ticks = Level(1, 600, share_bytes)
         self._seconds = Level(TICKS_PER_S, 600, share_bytes)
-        self._tens = Level(LONGEST_STEP, 360, 3 * share_bytes)
+        self._tens = Level(LONGEST_STEP, 360, _SHARES_OF_TENS * share_bytes)
         self._due: deque[Callable[[], None]] = deque()
         self._unpacked: deque[Step] = deque()
         self._unpacked_bytes = 0
