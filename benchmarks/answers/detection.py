@@ -13,13 +13,12 @@ import sys
 import threading
 from typing import Any
 
-from netsonde.model.detectors import BUILTIN
-
 from benchmarks.answers.latency import AGENT, counting
 from benchmarks.answers.scale import Scale
 from benchmarks.data_path.link import SENDER, TWINS, inside
 from benchmarks.data_path.pipelines import ROOT
 from benchmarks.spread import Spread, spread
+from netsonde.model.detectors import BUILTIN
 
 SCANS = next(detector for detector in BUILTIN if detector.name == "port_scan")
 _BEYOND = 5

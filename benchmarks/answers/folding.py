@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 
-from netsonde.recorder.ring import Recorder
-
 from benchmarks.answers.scale import Scale
 from benchmarks.answers.ticks import Maker, fifty_tasks
 from benchmarks.spread import Spread, spread
 from netsonde.model.window import TICK_NS
 from netsonde.monitor.main import Settings
 from netsonde.monitor.tasks import Closed, Tasks
+from netsonde.recorder.ring import Recorder
 
 _BEGIN_TICK = 17_000_000_000
 

@@ -11,8 +11,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from netsonde.recorder.ring import Recorder
-
 from benchmarks.answers import latency
 from benchmarks.answers.latency import AGENT
 from benchmarks.answers.scale import Scale
@@ -22,6 +20,7 @@ from benchmarks.spread import Spread, spread
 from netsonde.model.window import TICK_NS
 from netsonde.monitor.main import Settings
 from netsonde.monitor.tasks import Closed, Tasks
+from netsonde.recorder.ring import Recorder
 
 _BEGIN_TICK = 17_000_000_000
 _TICKS_OF_A_GENERATION = 100
