@@ -20,6 +20,8 @@ WIDE = 120
 _SIDE = 52
 _MOST_REASON = 3
 """Lines of why there is no answer."""
+_MOST_CERTIFICATE = 2
+_LEAST_WRAPPED = 8
 _STALE_NS = 3 * NS
 """An answer older than this, and than three turns, has its age shown and is dimmed."""
 KEYS = (
@@ -138,7 +140,7 @@ def _notices(view: View, width: int) -> list[Text]:
         if view.waiting:
             again = " · trying"
         said = f"no answer for {since}{again}: {draw.clean(trouble.why)}"
-        wrapped = wrap(said, width, max_lines=_MOST_REASON, placeholder=" …") if width > 2 else []
+        wrapped = wrap(said, max(width, _LEAST_WRAPPED), max_lines=_MOST_REASON, placeholder=" …")
         lines += [Text(line, panels.ALARM) for line in wrapped]
     if told.top is not None and view.stale:
         age = draw.age(view.age_ns)
@@ -176,11 +178,12 @@ def _foot(view: View, width: int, wide: bool) -> list[Text]:
     """Give the certificate and the keys."""
     lines = []
     certificate = view.told.certificate
-    if certificate is not None:
+    if certificate is not None and width >= _LEAST_WRAPPED:
         if not wide:
             lines.append(panels.facts(certificate, width))
         style = panels.FINE if certificate.exact else ""
-        lines.append(panels.fitted(Text(draw.clean(certificate.line), style), width))
+        said = wrap(draw.clean(certificate.line), width, max_lines=_MOST_CERTIFICATE)
+        lines += [panels.fitted(Text(line, style), width) for line in said]
         if view.stale:
             for line in lines:
                 line.stylize(panels.DIM)
@@ -199,7 +202,7 @@ def _side(view: View, width: int, height: int) -> list[Text]:
         below = [
             Text(""),
             Text("hosts", panels.HEAD),
-            *panels.hosts(certificate, max(3, height // 4)),
+            *panels.hosts(certificate, width, max(3, height // 3)),
             Text(""),
             *panels.drops(certificate),
             Text(""),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 
 from rich.text import Text
 
@@ -183,23 +184,21 @@ def rates(told: Told, width: int, height: int) -> list[Text]:
     return [fitted(line, width), *(Text(each, _BAR) for each in drawn)]
 
 
-def hosts(certificate: Certificate, most: int) -> list[Text]:
+def hosts(certificate: Certificate, width: int, most: int) -> list[Text]:
     """Say who answered, and who did not and why, in at most `most` lines."""
     seen = certificate.coverage
     full = not seen.missing and not seen.partial
     noun = "host" if seen.asked == 1 else "hosts"
     lines = [Text(f"{seen.answered}/{seen.asked} {noun} answered", FINE if full else WARN)]
-    lines += [
-        Text(draw.clean(f"  {name} missing: {why}"), ALARM)
-        for name, why in sorted(seen.missing.items())
-    ]
-    lines += [
-        Text(draw.clean(f"  {name} partial: {why}"), WARN)
-        for name, why in sorted(seen.partial.items())
-    ]
-    if len(lines) > most:
-        left = len(lines) - most + 1
-        lines = [*lines[: most - 1], Text(f"  and {left} more", WARN)]
+    left = len(seen.missing) + len(seen.partial)
+    for what, who, style in (("missing", seen.missing, ALARM), ("partial", seen.partial, WARN)):
+        for name, why in sorted(who.items()):
+            said = draw.clean(f"{name} {what}: {why}")
+            parts = wrap(said, width, max_lines=2, initial_indent="  ", subsequent_indent="    ")
+            if len(lines) + len(parts) + (left > 1) > most:
+                return [*lines, Text(f"  and {left} more", WARN)]
+            lines += [Text(part, style) for part in parts]
+            left -= 1
     return lines
 
 

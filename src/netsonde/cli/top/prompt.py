@@ -61,6 +61,10 @@ class Prompt(Vertical):
         self.screen.set_focus(line)  # at once: the next key may be here already
         self._judge(text)
 
+    def type(self, text: str) -> None:
+        """Put text where the cursor is."""
+        self.query_one(Input).insert_text_at_cursor(text)
+
     def action_leave(self) -> None:
         """Close it."""
         self._read = None

@@ -318,6 +318,13 @@ class TopView(App[None]):
             self._selected = shown.keys[row]
             self._screenful.redraw()
 
+    def on_key(self, event: events.Key) -> None:
+        """Take what is typed into a prompt that opens, before it has the keys."""
+        prompt = self.query_one(Prompt)
+        if prompt.open and event.is_printable and event.character is not None:
+            event.stop()
+            prompt.type(event.character)
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """While somebody types, keys are letters."""
         del parameters

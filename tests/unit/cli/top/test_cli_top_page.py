@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -132,6 +133,22 @@ def test_who_is_missing_is_named() -> None:
     wide = text(page(view(told(coverage=gone)), 160, 50))
     for said in ("10.0.0.7 missing: no answer in 2 s", "10.0.0.5 partial: counts since 12:04:30"):
         assert said in wide
+
+
+def test_a_long_certificate_goes_on_in_the_next_line() -> None:
+    partial = {f"10.0.0.{n}": "counts since 12:04:30" for n in range(2, 10)}
+    shown = text(page(view(told(coverage=Covered(asked=8, answered=8, partial=partial))), 80, 24))
+    assert "partial 10.0.0.2, 10.0.0.3, 10.0.0.4 and 5 more" in shown
+    assert "netfilter" in shown
+
+
+def test_more_missing_hosts_than_room_are_counted() -> None:
+    why = "the agent of 10.0.0.2 cannot be reached: connection refused"
+    gone = {f"10.0.1.{n}": why for n in range(10, 60)}
+    shown = text(page(view(told(coverage=Covered(asked=58, answered=8, missing=gone))), 160, 50))
+    assert "10.0.1.10 missing: the agent of 10.0.0.2 cannot" in shown
+    assert "connection refused" in shown
+    assert re.search(r"and 4\d more", shown)
 
 
 def test_drops_are_by_cause_and_degraded_counting_is_said() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from scripted import Clock, ScriptedSource, event, task_body, top_answer
+from textual.events import Key
 from textual.pilot import Pilot
 
 from netsonde.cli.top.choice import Choice
@@ -107,6 +108,18 @@ def test_a_filter_is_judged_as_it_is_typed() -> None:
         await screen.press("slash", "escape", "k")
         assert screen.view.choice.filter.proto == "tcp"
         assert screen.view.choice.by == "dst"
+
+    played(scene)
+
+
+def test_what_is_typed_at_once_is_kept() -> None:
+    async def scene(screen: Screen) -> None:
+        for letter in "/tcp dport=443":
+            key = {"/": "slash", " ": "space", "=": "equals_sign"}.get(letter, letter)
+            screen.view.post_message(Key(key, letter))
+        await screen.keys.pause()
+        await screen.press("enter")
+        assert screen.view.choice.filter == FilterText(proto="tcp", dport="443")
 
     played(scene)
 
