@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from netsonde.cli import exits
 from netsonde.cli.options import About, Increment, Output, Packets, Service
@@ -87,7 +87,7 @@ def keys(
     *,
     limit: int = 100,
     after: str | None = None,
-    all_: bool = False,
+    all_: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     increment: Increment = "packets",
     packets: Packets = Packets(),
     about: About = About(),
@@ -147,7 +147,7 @@ def distinct(
 def distribution(
     by: str,
     *,
-    quantile: tuple[float, ...] = (0.5, 0.9, 0.99),
+    quantile: Annotated[tuple[float, ...], Parameter(negative="")] = (0.5, 0.9, 0.99),
     increment: Increment = "packets",
     packets: Packets = Packets(),
     about: About = About(),

@@ -28,22 +28,22 @@ def host(*, output: Plain = Plain(), service: Service = Service()) -> int:
     return exits.PARTIAL if members.missing else exits.OK
 
 
-def _flat(found: object, name: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(found, dict) and found:
-        for key, value in found.items():
-            yield from _flat(value, f"{name} {key}".strip())
-    elif isinstance(found, list) and any(isinstance(each, dict) for each in found):
-        for place, each in enumerate(found, 1):
-            yield from _flat(each, f"{name} {place}")
-    else:
-        yield name, _text(found)
+def _flat(status: dict[str, object]) -> Iterator[tuple[str, str]]:
+    for name, value in status.items():
+        if isinstance(value, list) and any(isinstance(each, dict) for each in value):
+            yield from ((name, _text(each)) for each in value)
+        else:
+            yield name, _text(value)
 
 
 def _text(value: object) -> str:
+    """Write a value on one line: an object as its fields, unknown as '-'."""
     if value is None or value in ({}, []):
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_text(inner)}" for name, inner in value.items())
     if isinstance(value, list):
-        return ", ".join(map(str, value))
+        return ", ".join(map(_text, value))
     return str(value)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from cyclopts import App
+from typing import Annotated
+
+from cyclopts import App, Parameter
 
 from netsonde.cli import exits
 from netsonde.cli.options import Plain, Service
@@ -50,7 +52,7 @@ def set_(
     name: str,
     to: str,
     *,
-    detector: tuple[str, ...] = (),
+    detector: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     output: Plain = Plain(),
     service: Service = Service(),
 ) -> int:
