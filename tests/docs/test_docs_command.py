@@ -19,9 +19,7 @@ PAGE = (ROOT / "docs/reference/command.md").read_text()
 CLIENT = (ROOT / "docs/reference/client.md").read_text()
 
 
-def commands(
-    parent: App = app, chain: tuple[str, ...] = ("netsonde",)
-) -> Iterator[tuple[str, App]]:
+def commands(parent: App = app, typed: str = "netsonde") -> Iterator[tuple[str, App]]:
     """Every command that does something, by what is typed."""
     for name in parent:
         if name.startswith("-"):

@@ -65,8 +65,7 @@ def _count(found: answer.CountAnswer) -> Sheet:
 def _top(found: answer.TopAnswer) -> Sheet:
     total = found.total.estimate
     rows = tuple(
-        (row.key, bounded(row.count), f"{row.count.estimate / total:.1%}" if total else "-")
-        for row in found.rows
+        (row.key, bounded(row.count), _share(row.count.estimate, total)) for row in found.rows
     )
     notes = (
         f"{bounded(found.total)} {found.increment} in all; "
@@ -158,6 +157,12 @@ def _counted(point: answer.Point) -> str:
     if point.count is None:
         return "not counted"
     return bounded(point.count) if point.whole else f"at least {bounded(point.count)}"
+
+
+def _share(part: int, total: int) -> str:
+    if not total:
+        return "-"
+    return "<0.1%" if 0 < part < total / 1000 else f"{part / total:.1%}"
 
 
 def _span(each: answer.Bin) -> str:

@@ -11,7 +11,7 @@ import functools
 import threading
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, wait
 from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Concatenate, Generic, ParamSpec, Self, TypeVar
@@ -27,6 +27,9 @@ from netsonde.client.resources import AsyncDetectors, AsyncTasks, AsyncWebhooks
 T = TypeVar("T")
 R = TypeVar("R")
 P = ParamSpec("P")
+
+SIGNAL_S = 1.0
+"""Longest that Ctrl-C may go unseen."""
 
 
 class Loop:
@@ -48,6 +51,9 @@ class Loop:
         """
         future = self._running().start_task_soon(function)
         try:
+            while not future.done():
+                # A signal just before a wait goes unseen in it, so no wait is long.
+                wait([future], SIGNAL_S)
             return future.result()
         except CancelledError:
             raise Closed("the client was closed during the call") from None

@@ -49,7 +49,7 @@ def test_a_table_of_the_largest_keys() -> None:
     assert repr(result("top")).splitlines()[:4] == [
         "src,dport                     packets  share",
         "10.0.0.6,443  12,345 [12,000..12,400]  61.7%  ██████████████████████████████████",
-        "10.0.0.9,53       17                    0.1%  ▏",
+        "10.0.0.9,53       17                   <0.1%  ▏",
         "20,000 packets in all; any other key has at most 5 packets",
     ]
 

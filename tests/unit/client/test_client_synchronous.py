@@ -6,7 +6,9 @@ import asyncio
 import gc
 import inspect
 import signal
+import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -95,6 +97,8 @@ def test_an_interrupt_gives_the_request_up() -> None:
 
     def interrupt() -> None:
         hanging.asked.wait(10)
+        while sys._current_frames()[main].f_code is not threading.Condition.wait.__code__:
+            time.sleep(0.001)
         signal.pthread_kill(main, signal.SIGINT)
 
     main = threading.get_ident()
