@@ -140,17 +140,28 @@ def _change(found: answer.ChangeAnswer) -> Sheet:
 @sheet.register
 def _series(found: answer.SeriesAnswer) -> Sheet:
     whole = found.step_ms % 1000 == 0
-    rows = tuple(
-        (
-            point.begins[11:19] if whole else point.begins[11:21],
-            _counted(point),
-        )
-        for point in found.points
-    )
-    counts = tuple(float(point.count.estimate if point.count else 0) for point in found.points)
+    stretches = _stretches(found.points)
+    rows = tuple((_times(points, whole=whole), _counted(points[0])) for points in stretches)
+    counts = tuple(float(p[0].count.estimate if p[0].count else 0) for p in stretches)
     step = f"{found.step_ms // 1000} s" if whole else f"{found.step_ms} ms"
     notes = () if found.key is None else (f"of {found.key}",)
     return Sheet(("UTC", f"{found.increment} in {step}"), rows, notes, _scaled(counts))
+
+
+def _stretches(points: tuple[answer.Point, ...]) -> list[list[answer.Point]]:
+    """Put steps that nobody counted together, as one row says it; each other step is its own."""
+    found: list[list[answer.Point]] = []
+    for point in points:
+        if point.count is None and found and found[-1][0].count is None:
+            found[-1].append(point)
+        else:
+            found.append([point])
+    return found
+
+
+def _times(points: list[answer.Point], *, whole: bool) -> str:
+    first, last = (point.begins[11 : 19 if whole else 21] for point in (points[0], points[-1]))
+    return first if first == last else f"{first} to {last}"
 
 
 def _counted(point: answer.Point) -> str:

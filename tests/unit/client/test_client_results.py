@@ -64,6 +64,13 @@ def test_what_was_not_counted_is_no_zero() -> None:
     assert found.to_polars()["estimate"].to_list() == [1000, None, 2]
 
 
+def test_a_stretch_that_nobody_counted_is_one_row() -> None:
+    gap = sample_answers.SERIES.points[1]
+    later = msgspec.structs.replace(gap, begins="2025-11-24T12:04:59.2Z")
+    series = msgspec.structs.replace(sample_answers.SERIES, points=(gap, gap, later))
+    assert sheet(series).rows == (("12:04:22 to 12:04:59", "not counted"),)
+
+
 def test_a_change_has_its_sign() -> None:
     shown = repr(result("change"))
     assert "+1,000" in shown
