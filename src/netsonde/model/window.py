@@ -1,7 +1,7 @@
 """Windows: which ticks an answer covers, as people write them.
 
-`real_time` (the last second of closed ticks), `total` (since configured), `last 30s` (up to the
-question), or a range of wall-clock time such as `2026-11-24T12:04:00Z/2026-11-24T12:05:00Z`.
+`total` (since configured, up to the question), `real_time` (the last second) and `last 30s`, both
+of closed ticks, or a range of the wall clock: `2026-11-24T12:04:00Z/2026-11-24T12:05:00Z`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def last(cls, ticks: int) -> Window:
-        """The last so many ticks, up to the question."""
+        """The last so many ticks that have closed."""
         return cls(kind="last", ticks=ticks)
 
     @classmethod

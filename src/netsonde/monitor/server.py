@@ -20,7 +20,7 @@ import structlog
 from netsonde.model.detector import check_all
 from netsonde.model.errors import Busy, NetsondeError, ProtocolError
 from netsonde.model.task import Question
-from netsonde.model.window import REAL_TIME, TICK_NS
+from netsonde.model.window import TICK_NS
 from netsonde.monitor.alarms import Alarms
 from netsonde.monitor.tasks import Tasks
 from netsonde.monitor.ticker import Ticker
@@ -173,7 +173,8 @@ class Server:
     async def _answer(self, question: Question) -> wire.Answer:
         last_tick = self._tasks.last_tick
         window = question.window
-        past = window == REAL_TIME or (window.kind == "range" and window.last_tick < last_tick)
+        closed = window.kind in ("real_time", "last")
+        past = closed or (window.kind == "range" and window.last_tick < last_tick)
         if not past or not last_tick:
             await self._ticker.flush()
         answered = await self._upkeep.answer(self._tasks.answering(question))

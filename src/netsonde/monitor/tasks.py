@@ -21,6 +21,7 @@ from netsonde.model.evidence import MAX_NAMED, ClockStep
 from netsonde.model.task import MAX_TASKS, Counter, Question, Task
 from netsonde.model.window import TICK_NS, TOTAL, Window
 from netsonde.monitor.keep import MAX_KEPT_BYTES, Kept, KeptTask
+from netsonde.monitor.known import Known
 from netsonde.monitor.running import Mark, Running, Span, capacity_of
 from netsonde.monitor.takeover import Gap
 from netsonde.recorder.questions import Answered, Answering, answering
@@ -63,6 +64,7 @@ class Tasks:
         self._marks = {self._batches.end: Mark(0, began_tick - 1, Seen())}
         """By position; from the least of all tasks on."""
         self._clock_steps: deque[tuple[int, ClockStep]] = deque(maxlen=MAX_NAMED)
+        self._known = Known()
 
     def __len__(self) -> int:
         return len(self._running)
@@ -100,6 +102,7 @@ class Tasks:
         if counters > MAX_COUNTERS_TOTAL:
             raise TooLarge("counters", counters, f"at most {MAX_COUNTERS_TOTAL} on a host")
         former, self._running = self._running, {}
+        self._known = Known()
         kept = {ref: one for ref, one in former.items() if any(ref == t.ref for t in tasks)}
         for task in tasks:
             others = [one for ref, one in {**kept, **self._running}.items() if ref != task.ref]
@@ -184,9 +187,20 @@ class Tasks:
     def answering(self, question: Question) -> Answering:
         """Answer a question, in slices of some milliseconds.
 
+        The same question, asked again before a tick has closed, has the same answer at once.
         Raises NotFound for an unknown task or counter, BadField for a window that no answer can be
         about, here or with the first slice.
         """
+        known = self._known.get(self._batches.end, question)
+        return _at_once(known) if known else self._remembering(question, self._fresh(question))
+
+    def _remembering(self, question: Question, slices: Answering) -> Answering:
+        end = self._batches.end
+        answered = yield from slices
+        self._known.put(end, question, answered)
+        return answered
+
+    def _fresh(self, question: Question) -> Answering:
         running = None if question.series is None else self._found(question)
         counter = None
         if question.key_type is not None:
@@ -293,3 +307,9 @@ class Tasks:
 
 def _name(question: Question) -> str:
     return f"{question.series} {question.task_id}"
+
+
+def _at_once(answered: Answered) -> Answering:
+    """Give an answer that is there already."""
+    yield from ()
+    return answered

@@ -13,6 +13,7 @@ import numpy as np
 
 from netsonde.model.errors import BadField
 from netsonde.model.evidence import Evidence
+from netsonde.model.flow import FlowClass
 from netsonde.model.task import Counter, Filter, Increment, Question, Task
 from netsonde.model.window import MAX_POINTS
 from netsonde.recorder.ring import Cover
@@ -67,8 +68,7 @@ def answering(
 
 def _window(question: Question, asked: Filter, counter: Counter | None, cover: Cover) -> Answering:
     window, seen = Window(_task(asked, counter), CAPACITY), Seen()
-    for step in cover.steps:
-        tick = step.tick
+    for tick in cover.ticks(single=_by_tick(asked)):
         window.absorb(tick)
         seen += Seen.of(tick)
         yield
@@ -77,8 +77,7 @@ def _window(question: Question, asked: Filter, counter: Counter | None, cover: C
 
 def _spread(question: Question, asked: Filter, by: str, of: str, cover: Cover) -> Answering:
     spread, seen = Spread(asked, by, of, CAPACITY), Seen()
-    for step in cover.steps:
-        tick = step.tick
+    for tick in cover.ticks(single=_by_tick(asked)):
         spread.absorb(tick)
         seen += Seen.of(tick)
         yield
@@ -173,6 +172,11 @@ class _Points:
 
     def _point(self, tick: int) -> int:
         return (tick - self._first_tick) // self._length
+
+
+def _by_tick(asked: Filter) -> bool:
+    """Tell whether a filter needs each tick's own TCP flags, which joining would mix."""
+    return asked.flow is not FlowClass.ANY
 
 
 def _task(asked: Filter, counter: Counter | None) -> Task:

@@ -28,6 +28,7 @@ from netsonde.model.window import (
 )
 from netsonde.recorder.batches import ALL, MAX_TICKS, Batch, Batches, held_bytes
 from netsonde.recorder.steps import Level, Step
+from netsonde.recorder.tail import Tail
 from netsonde.sketch import _abi
 from netsonde.sketch.merge import LEAST_RECORDS, merged
 from netsonde.sketch.tick import Tick
@@ -67,6 +68,11 @@ class Cover:
     """Ticks of the window that are in none of them."""
     clock_steps: tuple[ClockStep, ...]
     """How the clock was set within the window."""
+    tail: Tail
+
+    def ticks(self, *, single: bool) -> Iterator[Tick]:
+        """Give what the steps hold; `single`: no ticks joined that are not joined yet."""
+        return (step.tick for step in self.steps) if single else self.tail.ticks(self.steps)
 
 
 @dataclass(slots=True)
@@ -106,6 +112,7 @@ class Recorder:
         take a fourth more in a flood, since what no longer step holds yet is not let go."""
         share_bytes = budget_bytes // _SHARES
         self.batches = Batches()
+        self._tail = Tail()
         self._budget_bytes = budget_bytes
         self._most_unpacked_bytes = _SHARES_UNPACKED * share_bytes
         self._most_records = max(
@@ -217,6 +224,7 @@ class Recorder:
                 for position, clock_step in self._clock_steps
                 if any(run[0].begin <= position <= run[-1].end for run in _runs(chosen))
             ),
+            tail=self._tail,
         )
 
     def reach(self) -> Reach:
