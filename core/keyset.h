@@ -52,6 +52,15 @@ static inline ns_u32 ns_keyset_find(const struct ns_keyset *set, const struct ns
 	return at;
 }
 
+/* Ask the cache for the chain that a key is in; gives its head. */
+static inline const ns_u32 *ns_keyset_expect(const struct ns_keyset *set, const struct ns_key *key)
+{
+	const ns_u32 *head = ns_keyset_head(set, key);
+
+	__builtin_prefetch(head);
+	return head;
+}
+
 /* Hold a key that is not held, and give its slot; there must be room. */
 static inline ns_u32 ns_keyset_put(struct ns_keyset *set, const struct ns_key *key)
 {

@@ -131,6 +131,31 @@ static inline void ns_spread_stand_for(struct ns_sliding_spread *table, struct n
 }
 
 /**
+ * ns_spread_expect - ask the cache for what adding records will touch
+ * @table: the table
+ * @records: the records
+ * @used: how many, at most NS_KEY_BATCH
+ */
+static inline void ns_spread_expect(const struct ns_sliding_spread *table,
+				    const struct ns_record *const *records, ns_u32 used)
+{
+	const ns_u32 *heads[NS_KEY_BATCH];
+
+	for (ns_u32 i = 0; i < used; i++) {
+		struct ns_key both = ns_masked(&records[i]->key, table->both);
+
+		heads[i] = ns_keyset_expect(&table->pair_keys, &both);
+	}
+	for (ns_u32 i = 0; i < used; i++) {
+		const struct ns_spread_pair *pair = table->pairs + (*heads[i] ? *heads[i] - 1 : 0);
+
+		__builtin_prefetch(&table->pair_keys.keys[pair - table->pairs]);
+		__builtin_prefetch(&pair->packets, 1);
+		__builtin_prefetch(&pair->newer, 1);
+	}
+}
+
+/**
  * ns_spread_add - add a record of the tick that the window ends with
  * @table: the table, advanced to that tick
  * @record: a flow, or a label: one flow that was seen, and an estimate of others like it

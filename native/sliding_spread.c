@@ -77,6 +77,36 @@ static const char add_doc[] =
 	"match (bytes of one ns_match); the same tick may come in parts. Raises ValueError for a\n"
 	"tick before the last.";
 
+static void add_batch(struct ns_sliding_spread *table, const struct ns_record *const *records,
+		      ns_u32 used)
+{
+	ns_spread_expect(table, records, used);
+	for (ns_u32 i = 0; i < used; i++)
+		ns_spread_add(table, records[i]);
+}
+
+static void add(struct sliding_spread *self, const struct ns_record *records, Py_ssize_t count,
+		const struct ns_match *match)
+{
+	const struct ns_record *chosen[NS_KEY_BATCH];
+	ns_u32 used = 0;
+
+	for (Py_ssize_t i = 0; i < count; i++) {
+		const struct ns_record *record = &records[i];
+
+		if (self->ports_only && !(record->key.flags & NS_KEY_HAS_PORTS))
+			continue;
+		if (!ns_matches(match, record))
+			continue;
+		chosen[used++] = record;
+		if (used == NS_KEY_BATCH) {
+			add_batch(&self->table, chosen, used);
+			used = 0;
+		}
+	}
+	add_batch(&self->table, chosen, used);
+}
+
 static PyObject *sliding_spread_add(PyObject *object, PyObject *arguments)
 {
 	struct sliding_spread *self = (struct sliding_spread *)object;
@@ -92,14 +122,7 @@ static PyObject *sliding_spread_add(PyObject *object, PyObject *arguments)
 	if (ok) {
 		memcpy(&match, filter.buf, sizeof(match));
 		ns_spread_advance(&self->table, tick);
-	}
-	for (Py_ssize_t i = 0; ok && i < records.len / (Py_ssize_t)sizeof(struct ns_record); i++) {
-		const struct ns_record *record = (const struct ns_record *)records.buf + i;
-
-		if (self->ports_only && !(record->key.flags & NS_KEY_HAS_PORTS))
-			continue;
-		if (ns_matches(&match, record))
-			ns_spread_add(&self->table, record);
+		add(self, records.buf, records.len / (Py_ssize_t)sizeof(struct ns_record), &match);
 	}
 	PyBuffer_Release(&records);
 	PyBuffer_Release(&filter);

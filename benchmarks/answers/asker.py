@@ -1,7 +1,8 @@
-"""Asks some questions again and again at a steady rate, and says how long each answer took.
+"""Asks some questions again and again at a rate, at random, and says how long each answer took.
 
 Run as a program in the network namespace of the host that is asked: `asker http URL COUNT RATE` or
-`asker monitor SOCKET COUNT RATE`; prints a JSON list of ms. A question is due at its time whether
+`asker monitor SOCKET COUNT RATE`; prints
+`{"took_ms": [...], "seconds": ...}`. A question is due at its time whether
 or not the one before was answered in time, and its wait counts (no coordinated omission).
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -80,7 +82,7 @@ async def of_monitor(path: str) -> Ask:
 
 
 async def run(kind: str, where: str, count: int, rate: float) -> list[float]:
-    """Ask `count` questions at `rate` a second over a few connections; give ms each."""
+    """Ask `count` questions, `rate` a second on average, over a few connections; give ms each."""
     connect = over_http if kind == "http" else of_monitor
     free: asyncio.Queue[Ask] = asyncio.Queue()
     for _ in range(CONNECTIONS):
@@ -93,10 +95,10 @@ async def run(kind: str, where: str, count: int, rate: float) -> list[float]:
         free.put_nowait(ask)
         took_ms.append((time.monotonic() - due_s) * 1000)
 
-    begin_s = time.monotonic()
+    due_s, draw = time.monotonic(), random.Random(1)
     async with asyncio.TaskGroup() as group:
         for number in range(count):
-            due_s = begin_s + number / rate
+            due_s += draw.expovariate(rate)  # else they would keep step with the ticks
             await asyncio.sleep(max(0, due_s - time.monotonic()))
             group.create_task(one(number, due_s))
     return took_ms
@@ -104,4 +106,6 @@ async def run(kind: str, where: str, count: int, rate: float) -> list[float]:
 
 if __name__ == "__main__":
     _, kind, where, count, rate = sys.argv
-    print(json.dumps(asyncio.run(run(kind, where, int(count), float(rate)))))
+    begin_s = time.monotonic()
+    took_ms = asyncio.run(run(kind, where, int(count), float(rate)))
+    print(json.dumps({"took_ms": took_ms, "seconds": time.monotonic() - begin_s}))

@@ -84,10 +84,10 @@ def sending(load: Path, scale: Scale) -> Iterator[None]:
 def ask(kind: str, where: str, scale: Scale) -> tuple[list[float], float]:
     """Ask questions of one host; give ms each and the seconds they took together."""
     command = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "benchmarks.answers.asker"]
-    command += [kind, where, str(scale.questions), str(scale.questions_per_s)]
+    rate = scale.agent_questions_per_s if kind == "http" else scale.monitor_questions_per_s
+    command += [kind, where, str(scale.questions), str(rate)]
     done = subprocess.run(
         inside(TWINS[0].namespace, *command), check=True, stdout=subprocess.PIPE, text=True
     )
-    took_ms: list[float] = json.loads(done.stdout)
-    last_due_s = (scale.questions - 1) / scale.questions_per_s
-    return took_ms, last_due_s + took_ms[-1] / 1000
+    answered = json.loads(done.stdout)
+    return answered["took_ms"], answered["seconds"]

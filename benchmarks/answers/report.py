@@ -19,10 +19,10 @@ takes some ten minutes and wants an idle host.
 _LATENCY = """\
 ## Questions while the host counts
 
-ms from the moment a question is due to its whole answer, questions coming at a steady rate whether
-or not the one before was answered. Monitor and agent run with their defaults and count UDP of so
-many live flows, each with a packet in every tick. Six questions take turns over the last second:
-top keys by five key types, and one with a filter.
+ms from the moment a question is due to its whole answer. Questions come at random, 50 a second to
+the monitor and 200 to the agent, whether or not the one before was answered. Both run with their
+defaults and count UDP of so many live flows, each with a packet in every tick. Six questions take
+turns over the last second: top keys by five key types, and one with a filter.
 """
 _FOLDING = """\
 ## Fifty tasks

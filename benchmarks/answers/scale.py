@@ -13,7 +13,8 @@ class Scale:
     live_flows: int
     questions: int
     """Of one round, to each of monitor and agent."""
-    questions_per_s: int
+    monitor_questions_per_s: int
+    agent_questions_per_s: int
     fold_flows: int
     """Flows of each tick that tasks fold."""
     fold_ticks: int
@@ -28,7 +29,8 @@ FULL = Scale(
     rounds=5,
     live_flows=16_384,
     questions=1000,
-    questions_per_s=200,
+    monitor_questions_per_s=50,
+    agent_questions_per_s=200,
     fold_flows=10_000,
     fold_ticks=100,
     idle_s=10.0,
@@ -39,7 +41,8 @@ SMOKE = Scale(
     rounds=1,
     live_flows=1024,
     questions=20,
-    questions_per_s=50,
+    monitor_questions_per_s=50,
+    agent_questions_per_s=50,
     fold_flows=500,
     fold_ticks=20,
     idle_s=0.5,

@@ -16,7 +16,7 @@ from netsonde.model.task import Filter, Question, Scope
 from netsonde.model.window import TICK_NS
 from netsonde.overlay.gather import Gathered
 from netsonde.sketch.answers import Heard, answered
-from netsonde.sketch.planning import Plan, planned
+from netsonde.sketch.planning import LARGEST_KEYS, Plan, keys_of_one, planned
 from netsonde.sketch.summary import Summary
 
 CLOSING_TICKS = 2
@@ -58,7 +58,10 @@ class Questions:
             if task is None
             else scope_for(self._node, task, asked.scope)
         )
-        return planned(asked, task, self._wall_ns() // TICK_NS - CLOSING_TICKS), reaches
+        alone = reaches == "host" or not self._node.tree.children
+        now_tick = self._wall_ns() // TICK_NS - CLOSING_TICKS
+        keys = keys_of_one(asked) if alone else LARGEST_KEYS
+        return planned(asked, task, now_tick, largest_keys=keys), reaches
 
     async def ask(self, asked: Asked) -> Answer:
         """Answer a question; raises as `plan`, and Unavailable when no host answered."""

@@ -14,6 +14,8 @@ from netsonde.recorder.questions import Answered, Answering
 
 SLICE_NS = 2_000_000
 """Shorter pieces are done in a row."""
+_PAUSE_S = 0.001
+"""Left after each slice to whoever has waited: a question takes several turns of the loop."""
 _MAX_ANSWERS = 2
 """Answers under way at once: each may hold megabytes."""
 
@@ -40,7 +42,7 @@ class Upkeep:
             left = True
             while left:
                 left = self._slice()
-                await asyncio.sleep(0)
+                await asyncio.sleep(_PAUSE_S)
 
     async def answer(self, slices: Answering) -> Answered:
         """Run an answer to its end; raises what it raises."""

@@ -176,6 +176,8 @@ class Recorder:
             self._second = replace(at)
         else:
             self._second.extend(at)
+        if self._tail.wanted:
+            self._due.appendleft(self._keep_up)
         while len(self._due) > _MOST_DUE:
             self.work()
 
@@ -237,6 +239,9 @@ class Recorder:
             levels=tuple(level.state() for level in (self._ticks, self._seconds, self._tens)),
             budget_bytes=self._budget_bytes,
         )
+
+    def _keep_up(self) -> None:
+        self._tail.keep_up(self._tiles())
 
     def _end_tick(self) -> None:
         """Make a step of the pieces of a tick."""

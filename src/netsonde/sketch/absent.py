@@ -62,18 +62,21 @@ class Absent:
         packets that have none.
         """
         total = np.zeros((len(keys), 2), np.int64)
-        without_ports = (keys["sport"] == 0) & (keys["dport"] == 0)
+        without_ports = np.flatnonzero((keys["sport"] == 0) & (keys["dport"] == 0))
         for side in sides:
-            padded = np.concatenate([self.table[side], np.zeros((1, 2), np.int64)])
-            for flags, chosen in (
-                (_abi.KEY_HAS_PORTS, np.arange(len(keys))),
-                (0, np.flatnonzero(without_ports)),
-            ):
-                flows = keys[chosen]
-                flows["direction"], flows["flags"] = side, flags
-                places = np.frombuffer(_core.places(self.placement, flows.tobytes()), "<u4")
-                total[chosen] += padded[places.reshape(-1, 2)].sum(axis=1)
+            total += self._of(keys.copy(), side, _abi.KEY_HAS_PORTS)
+            total[without_ports] += self._of(keys[without_ports], side, 0)
         return total
+
+    def _of(self, flows: NDArray[np.void], side: int, flags: int) -> NDArray[np.int64]:
+        """Bound flows, whose direction and flags are set: what their two buckets hid."""
+        flows["direction"], flows["flags"] = side, flags
+        places = np.frombuffer(_core.places(self.placement, flows.data), "<u4")
+        bound = np.empty((len(flows), 2), np.int64)
+        for column in range(2):  # by columns: taking pairs costs five times as much
+            hidden = np.append(self.table[side, :, column], 0)  # the last: no second bucket
+            bound[:, column] = hidden.take(places[::2]) + hidden.take(places[1::2])
+        return bound
 
     def of_any(self, sides: Sequence[int]) -> tuple[int, int]:
         """Bound any five-tuple, packets and bytes; twice E, as it may stand for two flows."""

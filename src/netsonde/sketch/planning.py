@@ -36,6 +36,8 @@ from netsonde.model.window import (
 
 LARGEST_KEYS = 4096
 """Keys that each host is asked for where only the largest matter."""
+FEW_KEYS = 256
+"""Keys that suffice where one host alone is asked for the largest: nothing is added to them."""
 DEFAULT_K = 10
 MAX_ROWS = 1000
 """Rows of one answer."""
@@ -109,6 +111,13 @@ def planned(
         windows=tuple(text for text, _ in windows),
         questions=questions,
     )
+
+
+def keys_of_one(asked: Asked) -> int:
+    """Give the `largest_keys` of a question that only one host answers."""
+    if isinstance(asked, Spreaders) or (isinstance(asked, Top) and asked.share is None):
+        return max(FEW_KEYS, 4 * (asked.k or DEFAULT_K))
+    return LARGEST_KEYS
 
 
 def _of_task(

@@ -118,9 +118,12 @@ class Summary:
             return self
         # Bounds are below 2^62: what is heavy comes before all that is not.
         rank = np.where(self.heavy, self.upper + (1 << 62), self.upper)
-        order = np.argpartition(rank, -limit)
-        kept, dropped = order[-limit:], order[:-limit]
+        bar = np.partition(rank, -limit)[-limit]  # of places it would cost ten times as much
+        above = np.flatnonzero(rank > bar)
+        kept = np.append(above, np.flatnonzero(rank == bar)[: limit - len(above)])
         kept = kept[np.argsort(-rank[kept], kind="stable")]
+        dropped = np.ones(len(rank), np.bool_)
+        dropped[kept] = False
         return replace(
             self,
             keys=self.keys[kept],

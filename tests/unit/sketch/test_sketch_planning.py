@@ -20,7 +20,7 @@ from netsonde.model.errors import BadField, NotFound
 from netsonde.model.key import KeyType
 from netsonde.model.task import MAX_KEYS, Counter, Filter, Increment, Question, Task
 from netsonde.model.window import REAL_TIME, TOTAL, Window
-from netsonde.sketch.planning import LARGEST_KEYS, SERIES_WINDOW, planned
+from netsonde.sketch.planning import LARGEST_KEYS, SERIES_WINDOW, keys_of_one, planned
 
 NOW = 17_639_858_617
 """2025-11-24T12:04:21.7Z; neither a second nor ten seconds end with it."""
@@ -196,3 +196,10 @@ def test_what_a_task_does_not_count_names_what_it_does() -> None:
         questions(Top(by="dst", task=3), TASK)
     with pytest.raises(BadField, match="field 'increment'"):
         questions(Top(by="src", task=3), TASK)
+
+
+def test_one_host_is_asked_for_no_more_keys_than_can_matter() -> None:
+    assert keys_of_one(Top(by="src")) < LARGEST_KEYS
+    assert keys_of_one(Top(by="src", k=1000)) >= 1000
+    assert keys_of_one(Top(by="src", share=0.1)) == LARGEST_KEYS
+    assert keys_of_one(Change(by="src")) == LARGEST_KEYS

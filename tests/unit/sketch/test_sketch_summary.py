@@ -189,7 +189,8 @@ def test_the_error_of_a_number_of_keys_is_told_only_where_it_is_known() -> None:
     assert Summary.from_bytes(one.to_bytes()).distinct_error == 0.016
     assert Summary.merged([one, one], 10).distinct_error == 0.0
     cut = summary({"10.0.0.1": 5, "10.0.0.2": 5}, limit=1)
-    assert Summary.merged([cut, one], 10).distinct_error is None
+    other = replace(summary({"10.0.0.3": 5}), distinct_error=0.016)
+    assert Summary.merged([cut, other], 10).distinct_error is None
 
 
 def test_different_questions_never_merge() -> None:
