@@ -15,6 +15,7 @@ MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 50
 MAX_ROOT_ENTRIES = 18
 BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "base", "manager"}
+UNMERGED = re.compile(r"^(<{7}|={7}|>{7})( |$)", re.MULTILINE)
 LOOSE_ENDS = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b|NotImplementedError|keep in sync")
 INCLUDES = {
     "core": re.compile(
@@ -54,9 +55,13 @@ def complaints(path: Path) -> Iterator[str]:
     """Say what breaks a rule in one file."""
     if BANNED_NAMES & {part.split(".")[0] for part in path.parts}:
         yield f"{path}: a name that says nothing"
-    if path.suffix not in (".py", ".c", ".h"):
+    if path.suffix not in (".py", ".c", ".h", ".md", ".toml"):
         return
     text = (ROOT / path).read_text()
+    if UNMERGED.search(text):
+        yield f"{path}: a conflict that was not resolved"
+    if path.suffix in (".md", ".toml"):
+        return
     lines = text.splitlines()
     if len(lines) > MAX_FILE_LINES:
         yield f"{path}: {len(lines)} lines"

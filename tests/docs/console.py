@@ -2,7 +2,8 @@
 
 A fence marked `console` holds prompts and what follows them. `$ ` is a shell in the root of the
 checkout, `netsonde> ` the lab's prompt. What is printed matches when its lines appear in order,
-where numbers may be others and a line `...` stands for any lines. Columns may be padded otherwise.
+where numbers may be others. A line `...` stands for any lines, and `...` in a line for any text.
+Columns may be padded otherwise.
 """
 
 from __future__ import annotations
@@ -73,7 +74,8 @@ def difference(expected: tuple[str, ...], printed: str) -> str | None:
     """Tell which expected line is missing from what was printed; None when all are there."""
     lines = iter([_normal(line) for line in printed.splitlines()])
     for line in expected:
-        if line.strip() != "..." and _normal(line) not in lines:
+        wanted = re.compile(re.escape(_normal(line)).replace(re.escape("..."), ".*"))
+        if line.strip() != "..." and not any(wanted.fullmatch(found) for found in lines):
             return f"'{line}' is not printed (any more, or in this order)"
     return None
 

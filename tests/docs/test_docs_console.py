@@ -52,4 +52,6 @@ def _differences(prompt: str, steps: list[Step]) -> list[str]:
 def test_numbers_may_differ_and_words_may_not() -> None:
     assert difference(("a  12,345 b", "...", "end"), "a 7 b\nmore\nend") is None
     assert difference(("a 1 b",), "a 1 c") is not None
+    assert difference(("a ... c",), "a 1 b c") is None
+    assert difference(("a ... c",), "a 1 b d") is not None
     assert difference(("second", "first"), "first\nsecond") is not None

@@ -51,7 +51,8 @@ def test_answers_and_work_take_turns() -> None:
         running.cancel()
         assert len(costs_ns) == 6
         assert sum(costs_ns) > 0
-        assert set(log[:3]) == set(log[3:6]) == {"work", "a", "b"}
+        second = log.index("work", log.index("work") + 1)
+        assert {"a", "b"} <= set(log[:second]), "both answers go on before the next piece of work"
 
     asyncio.run(story())
 
