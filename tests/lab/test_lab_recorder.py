@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 
 from asking import AGENT_PORT, PATIENCE_S, ask, host_status, sketch, until
 
 from netsonde.lab import namespace
+from netsonde.model.window import TICK_NS
 
 H5, H6, H9 = "10.0.0.5", "10.0.0.6", "10.0.0.9"
 SCANNED = range(9008, 9093)
@@ -59,7 +61,13 @@ def test_what_was_sent_is_counted_to_the_packet_without_any_task(lab):
         "pings of an earlier test do not pass out of the window",
     )
     lab.exec("h9", "ping", "-c", "31", "-i", "0.01", "-q", H5)
-    answer = question(H5, ask="count", filter=filters, window=window)
+    sent_tick = time.time_ns() // TICK_NS
+    asked_count = {"ask": "count", "filter": filters, "window": window}
+    until(
+        lambda: question(H5, **asked_count)["certificate"]["window"]["last_tick"] >= sent_tick,
+        "the tick of the last ping does not close",
+    )
+    answer = question(H5, **asked_count)
     assert answer["count"] == {"lower": 31, "estimate": 31, "upper": 31}
     certificate = answer["certificate"]
     assert certificate["exact"]
