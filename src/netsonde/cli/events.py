@@ -71,9 +71,9 @@ def _past(
     while True:
         page = client.past_events(after=after, limit=PAGE, detector=detector, state=state)
         latest += page.events
-        if page.next is None:
-            break
         after = page.next
+        if not page.events:
+            break
     if page.dropped:
         _dropped(page.dropped)
     yield from latest

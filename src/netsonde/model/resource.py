@@ -87,7 +87,8 @@ class EventPage(msgspec.Struct, frozen=True, kw_only=True):
 
     events: tuple[Event, ...]
     next: str | None
-    """What to ask `after` for later ones; None when there are none yet."""
+    """What to ask `after` for later ones, also at the end: a page of fewer than `limit` is the last
+    for now. None where nothing was asked `after` and no event is held: then later ones are all."""
     dropped: int
     """Events that gave way to later ones before anybody asked, since the agent started."""
 

@@ -209,7 +209,8 @@ def event(number: int) -> Event:
 def test_the_latest_events_of_all_pages(asking: Run) -> None:
     pages = [
         EventPage(events=(event(1), event(2)), next="h4-1-2", dropped=0),
-        EventPage(events=(event(3),), next=None, dropped=4),
+        EventPage(events=(event(3),), next="h4-1-3", dropped=4),
+        EventPage(events=(), next="h4-1-3", dropped=4),
     ]
     status, printed, said = asking(v1.answering(*pages), "events", "--limit", "2", "--evidence")
     assert status == exits.OK

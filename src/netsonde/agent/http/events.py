@@ -39,7 +39,7 @@ def routes(ring: EventRing, open_streams: Streams) -> list[HTTPRouteHandler]:
     def list_events(
         after: After = None, limit: Limit = 100, detector: ByDetector = None, chosen: ByState = None
     ) -> EventPage:
-        return page(ring, ring.place(after), limit, Wanted(detector, chosen))
+        return page(ring, after, limit, Wanted(detector, chosen))
 
     @get(
         "/v1/events/stream",
@@ -59,9 +59,10 @@ def routes(ring: EventRing, open_streams: Streams) -> list[HTTPRouteHandler]:
     return [list_events, stream_events]
 
 
-def page(ring: EventRing, place: int, limit: int, wanted: Wanted) -> EventPage:
-    """Give the next events that are wanted."""
-    place = max(place, ring.first)
+def page(ring: EventRing, after: str | None, limit: int, wanted: Wanted) -> EventPage:
+    """Give the next events that are wanted, and after which to go on."""
+    place = max(ring.place(after), ring.first)
+    last_id = after
     found: list[Event] = []
     while place < ring.last and len(found) < limit:
         read = ring.after(place, 1)
@@ -69,6 +70,6 @@ def page(ring: EventRing, place: int, limit: int, wanted: Wanted) -> EventPage:
         place, last_id = read.place, read.events[-1].id
     return EventPage(
         events=tuple(found),
-        next=last_id if place < ring.last else None,
+        next=last_id,
         dropped=ring.dropped,
     )
