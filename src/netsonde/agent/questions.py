@@ -16,11 +16,16 @@ from netsonde.model.task import Filter, Question, Scope
 from netsonde.model.window import TICK_NS
 from netsonde.overlay.gather import Gathered
 from netsonde.sketch.answers import Heard, answered
+from netsonde.sketch.part import Part
 from netsonde.sketch.planning import LARGEST_KEYS, Plan, keys_of_one, planned
 from netsonde.sketch.summary import Summary
 
 CLOSING_TICKS = 2
 """Ticks before now that every host has closed, where ticks are not longer than usual."""
+
+
+MOST_KEYS_AT_ONCE = 4096
+"""Keys in parts that are made an answer at once; more would hold up the event loop for too long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +57,7 @@ class Questions:
 
         Raises BadField naming what is wrong, NotFound for an unknown task or counter.
         """
-        task = None if asked.task is None else self._node.book.sketch(asked.task)
+        task = None if asked.task is None else self._node.book.task(asked.task)
         reaches = (
             resolved(self._node, asked.scope)
             if task is None
@@ -74,6 +79,9 @@ class Questions:
         ]
         if len(heard) != len(plan.questions):
             raise Unavailable(f"no host answered: {_why(gathered)}")
+        if sum(_keys_held(one.part) for one in heard) > MOST_KEYS_AT_ONCE:
+            # Parts never change, and the agent serves others meanwhile.
+            return await asyncio.to_thread(answered, plan, heard, self._software)
         return answered(plan, heard, self._software)
 
     async def about_sketch(self, question: Question, scope: Scope | None) -> Answered:
@@ -109,6 +117,10 @@ class Questions:
 
     async def _gather(self, question: Question, scope: Scope) -> Gathered:
         return await self._node.ask(question, scope, self._query_deadline_ms)
+
+
+def _keys_held(part: Part) -> int:
+    return len(part.keys) if isinstance(part, Summary) else 0
 
 
 def _why(gathered: Sequence[Gathered]) -> str:

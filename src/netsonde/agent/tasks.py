@@ -92,7 +92,7 @@ class Tasks:
 
     def one(self, task_id: int) -> Configured:
         """Find a task; raises NotFound naming the ids that exist."""
-        return self._as_it_stands(self._node.book.sketch(task_id))
+        return self._as_it_stands(self._node.book.task(task_id))
 
     async def replace(
         self,
@@ -124,7 +124,7 @@ class Tasks:
         Raises Changed as `replace` where there is an `etag`, NotFound for an unknown task and
         BadField for one of the parent's.
         """
-        task = self._node.book.own_sketch(task_id)
+        task = self._node.book.own_task(task_id)
         before = self._as_it_stands(task)
         if etag is not None:
             _check_etag(before, etag)

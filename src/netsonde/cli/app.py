@@ -19,6 +19,8 @@ app = App(
     help_epilogue=exits.HELP,
     version=lambda: version("netsonde"),
 )
+_HELP = {"-h", "--help", "--version"}
+
 app.command("netsonde.cli.ask:app", name="ask")
 app.command("netsonde.cli.task:app", name="task")
 app.command("netsonde.cli.events:events", name="events")
@@ -35,12 +37,15 @@ def run(arguments: Sequence[str]) -> int:
             arguments, exit_on_error=False, print_error=False, result_action="return_value"
         )
         sys.stdout.flush()
-        return status if isinstance(status, int) else exits.OK
+        if isinstance(status, int):
+            return status
+        # A group without a command prints its help as well, but nothing was done.
+        return exits.OK if _HELP & set(arguments) else exits.WRONG
     except CycloptsError as error:
         said = wording.of_arguments(error)
         status = exits.WRONG
     except NetsondeError as error:
-        said, status = wording.of_failure(error)
+        said, status = wording.of_failure(error, _chain(arguments))
     except KeyboardInterrupt:
         return exits.INTERRUPTED
     except BrokenPipeError:

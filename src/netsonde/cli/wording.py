@@ -17,6 +17,8 @@ WIDTH = 80
 _SUCH_AS = "Such as: "
 _PLACED = ("by", "key", "name", "id", "counters", "to", "shell")
 """Fields that commands take by their place."""
+_BY_AS_OPTION = (("ask", "count"), ("ask", "series"))
+"""Commands whose first place is a key, if anything."""
 _KEY_TYPES = (*FIELDS, "src_dst", "src_dport", "dst_dport", "src_dst_dport", "src/24", "dst/24")
 
 
@@ -58,14 +60,14 @@ def of_arguments(error: CycloptsError) -> str:
     return _plain(str(error))
 
 
-def of_failure(error: NetsondeError) -> tuple[str, int]:
-    """Say why a call failed, and give its exit status."""
+def of_failure(error: NetsondeError, chain: tuple[str, ...] = ()) -> tuple[str, int]:
+    """Say why a call of the command `chain` failed, and give its exit status."""
     if isinstance(error, BadField):
-        return _field(error.field, error.value, error.allowed), exits.WRONG
+        return _field(error.field, error.value, error.allowed, chain), exits.WRONG
     from netsonde.client import errors
 
     if isinstance(error, errors.WrongField) and error.field is not None:
-        return _field(error.field, error.value, error.allowed or str(error)), exits.WRONG
+        return _field(error.field, error.value, error.allowed or str(error), chain), exits.WRONG
     if isinstance(error, errors.WrongField | errors.BadAddress):
         return str(error), exits.WRONG
     if isinstance(error, errors.Unreachable):
@@ -75,11 +77,12 @@ def of_failure(error: NetsondeError) -> tuple[str, int]:
     return str(error), exits.REFUSED
 
 
-def _field(field: str, value: object, allowed: str) -> str:
+def _field(field: str, value: object, allowed: str, chain: tuple[str, ...]) -> str:
     shown = "is missing" if value is None else f"is '{value}'"
     close = _meant(field, str(value))
     hint = f"did you mean {close}? " if close else ""
-    return f"{_option(field)} {shown}; {hint}allowed: {allowed}"
+    option = f"--{field}" if field == "by" and chain in _BY_AS_OPTION else _option(field)
+    return f"{option} {shown}; {hint}allowed: {allowed}"
 
 
 def _option(field: str) -> str:

@@ -99,7 +99,7 @@ class Book:
         Raises NotFound for an unknown sketch, BadField for a sketch from above, for a key type that
         is counted in another way already, and for one counter too many.
         """
-        task = self.own_sketch(sketch_id)
+        task = self._own(self.sketch(sketch_id), "sketch_id", "sketch")
         known = task.counter(counter.key_type)
         if known is not None:
             if msgspec.structs.replace(known, since_tick=counter.since_tick) == counter:
@@ -114,7 +114,7 @@ class Book:
 
     def replaced(
         self,
-        sketch_id: int,
+        task_id: int,
         wanted: Filter,
         counters: tuple[Counter, ...],
         *,
@@ -126,7 +126,7 @@ class Book:
         Counters that stay the same keep their counts where the filter does; the rest begins anew.
         Raises NotFound for an unknown sketch, BadField for one from above and as `with_task`.
         """
-        former = self.own_sketch(sketch_id)
+        former = self.own_task(task_id)
         same = former.filter == wanted
         kept = {msgspec.structs.replace(c, since_tick=0): c for c in former.counters if same}
         began = msgspec.structs.replace(
@@ -140,12 +140,13 @@ class Book:
         )
         return self.with_version(began, scope), began
 
-    def own_sketch(self, sketch_id: int) -> Task:
-        """Find a sketch that may be changed here; raises NotFound, BadField for one from above."""
-        task = self.sketch(sketch_id)
-        if not any(own.task.ref == task.ref for own in self.own):
-            raise BadField("sketch_id", sketch_id, "a sketch configured here; this is the parent's")
-        return task
+    def task(self, task_id: int) -> Task:
+        """Find a sketch that is asked for as a task; raises NotFound naming the ids that exist."""
+        return self._named("sketch", task_id, "task")
+
+    def own_task(self, task_id: int) -> Task:
+        """Find a task that may be changed here; raises NotFound, BadField for one from above."""
+        return self._own(self.task(task_id), "task", "task")
 
     def with_version(self, task: Task, scope: Scope | None = None) -> Book:
         """Put another version of an own task in its place, of the same scope if none is given."""
@@ -223,13 +224,24 @@ class Book:
         if any(choice.detector.name == name for choice in self.inherited_detectors):
             raise BadField("name", name, "a detector that the parent has not set; ask the root")
 
-    def _named(self, series: Series, task_id: int) -> Task:
+    def _own(self, task: Task, field: str, noun: str) -> Task:
+        if not any(own.task.ref == task.ref for own in self.own):
+            raise BadField(field, task.id, f"a {noun} configured here; this is the parent's")
+        return task
+
+    def _named(self, series: Series, task_id: int, noun: str | None = None) -> Task:
+        """Find a task; `noun` is what /v1 calls it, without it the words are the messages'."""
         known = [task for task in self.all() if task.series == series]
         for task in known:
             if task.id == task_id:
                 return task
         ids = ", ".join(str(task.id) for task in known[:_SHOWN_IDS])
         allowed = ids + (", ..." if len(known) > _SHOWN_IDS else "")
+        if noun:
+            raise NotFound(
+                f"field '{noun}' is {task_id}; there is no such {noun} here, "
+                f"allowed: {allowed or 'none until one is added'}"
+            )
         raise NotFound(
             f"field '{series}_id' is {task_id}; there is no such {series} here, "
             f"allowed: {allowed or f'none until config {series} is sent'}"

@@ -2,14 +2,17 @@
 
 import asyncio
 import json
+import threading
 
 import msgspec
 import pytest
 from fleet import POLL_S, Agent, Fleet, with_fleet
 
+from netsonde.agent import questions
 from netsonde.model.answer import Answer
 from netsonde.model.task import Increment
 from netsonde.model.window import Window
+from netsonde.sketch.answers import answered
 
 TABLE = {"127.0.0.9": 2, "127.0.0.8": 6}
 
@@ -197,3 +200,23 @@ def test_a_bad_stream_is_refused_before_it_begins(query, field: str, tmp_path) -
         assert agent.monitor.asked == []
 
     with_fleet(story)(tmp_path)  # type: ignore[arg-type]
+
+
+def test_an_answer_of_many_keys_is_made_beside_the_event_loop(tmp_path, monkeypatch) -> None:
+    made_in = []
+
+    def noted(*arguments):
+        made_in.append(threading.current_thread() is threading.main_thread())
+        return answered(*arguments)
+
+    async def story(fleet: Fleet) -> None:
+        (agent,) = await fleet.start(2)
+        agent.monitor.tables = {"src": dict(TABLE)}
+        few = await asked(agent, ask="keys", by="src")
+        monkeypatch.setattr(questions, "MOST_KEYS_AT_ONCE", 1)
+        many = await asked(agent, ask="keys", by="src")
+        assert made_in == [True, False]
+        assert few.rows == many.rows
+
+    monkeypatch.setattr(questions, "answered", noted)
+    with_fleet(story)(tmp_path)

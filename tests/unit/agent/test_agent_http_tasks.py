@@ -93,7 +93,9 @@ async def test_a_task_is_removed_everywhere(fleet: Fleet) -> None:
     assert stale.status_code == 412
     assert len(leaf.monitor.tasks) == 1
     parents = await leaf.client.delete("/v1/tasks/0")
-    assert (parents.status_code, parents.json()["field"]) == (400, "sketch_id")
+    assert (parents.status_code, parents.json()["field"]) == (400, "task")
+    unknown = await leaf.client.get("/v1/tasks/9")
+    assert "field 'task' is 9" in unknown.json()["detail"]
     gone = await root.client.delete("/v1/tasks/0")
     assert (gone.status_code, gone.content) == (204, b"")
     assert gone.headers["X-Netsonde-Coverage"] == "2/2"

@@ -150,6 +150,16 @@ def test_failures_have_a_status_and_a_sentence(
     assert sentence in " ".join(said.split())
 
 
+@pytest.mark.parametrize("group", ["ask", "task", "detector", "webhook"])
+def test_a_group_alone_shows_its_help_and_did_nothing(
+    capsys: pytest.CaptureFixture[str], group: str
+) -> None:
+    assert app.run([group]) == exits.WRONG
+    assert app.run([group, "--help"]) == exits.OK
+    alone, asked_for = capsys.readouterr().out.split(f"Usage: netsonde {group}")[1:]
+    assert alone.strip() == asked_for.strip()
+
+
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
@@ -166,7 +176,7 @@ def test_failures_have_a_status_and_a_sentence(
         ("ask top src --window total", "total of a task only"),
         ("ask top src --proto tpc", "--proto is 'tpc'"),
         ("ask top src --task 7 --proto tcp", "not both"),
-        ("ask count 10.0.0.6", "BY is missing"),
+        ("ask count 10.0.0.6", "--by is missing"),
         ("ask count 10.0.0 --by src", "KEY is '10.0.0'"),
         ("ask spreaders src --of src_dport", "--of is 'src_dport'"),
         ("ask change dst --against 5m", "did you mean 'last 300s'?"),

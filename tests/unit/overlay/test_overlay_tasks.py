@@ -115,7 +115,7 @@ def test_a_task_that_is_replaced_keeps_what_stays_the_same() -> None:
     assert len(again.all()) == 1
     with pytest.raises(BadField, match="one counter of a task"):
         book.replaced(0, TCP, (by_src, by_src), scope="host", since_tick=50)
-    with pytest.raises(NotFound, match="'sketch_id' is 9"):
+    with pytest.raises(NotFound, match="'task' is 9"):
         book.replaced(9, TCP, (), scope="host", since_tick=50)
     with pytest.raises(BadField, match="the parent's"):
         Book(inherited=(sketch(0),)).replaced(0, TCP, (), scope="host", since_tick=50)
