@@ -74,8 +74,10 @@ def listing(header: Sequence[str], body: Iterable[Sequence[str]]) -> None:
 
 
 def certificate(found: Certificate, *, whole: bool) -> None:
-    """Print a certificate, whole or in one line."""
-    _print(_console(), certificate_text.lines(found) if whole else [found.line], "dim")
+    """Print a certificate, whole or in one line, which goes on below where it is too long."""
+    console = _console()
+    short = text.facts(found.line, console.width)
+    _print(console, certificate_text.lines(found) if whole else short, "dim")
 
 
 def sentences(lines: Iterable[str]) -> None:

@@ -7,6 +7,7 @@ from netsonde.client.sheet import Sheet
 MIN_BAR = 8
 MAX_BAR = 40
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
+_BETWEEN = " · "
 _GAP = "  "
 
 
@@ -23,6 +24,21 @@ def lines(sheet: Sheet, width: int = 80) -> list[str]:
     if sheet.bars and left >= MIN_BAR:
         bars[1:] = [bar(value, left) for value in sheet.bars]
     return [_line(row, widths, drawn) for row, drawn in zip(table, bars, strict=True)]
+
+
+def facts(line: str, width: int = 80) -> list[str]:
+    """Part a certificate's line between its facts, where it is wider than `width`.
+
+    No fact is cut: one that is wider is a line of its own.
+    """
+    first, *rest = line.split(_BETWEEN)
+    parted = [first]
+    for fact in rest:
+        if len(parted[-1]) + len(_BETWEEN) + len(fact) <= width:
+            parted[-1] += _BETWEEN + fact
+        else:
+            parted.append(f"{_BETWEEN.lstrip()}{fact}")
+    return parted
 
 
 def bar(value: float, width: int) -> str:

@@ -101,6 +101,16 @@ def test_an_answer_without_some_hosts_has_its_own_status(asking: Run) -> None:
     assert "7/8 hosts · missing 10.0.0.7" in printed
 
 
+def test_a_long_certificate_goes_on_below_between_two_facts(asking: Run) -> None:
+    partial = {f"192.168.100.{n}": "its monitor began after the window did" for n in range(3)}
+    coverage = msgspec.structs.replace(sample_answers.MISSING, partial=partial)
+    made = sample_answers.certificate(coverage=coverage)
+    answer = msgspec.structs.replace(sample_answers.COUNT, certificate=made)
+    _, printed, _ = asking(v1.answering(answer), "ask", "count")
+    assert max(map(len, printed.splitlines())) <= 80 < len(made.line)
+    assert made.line in printed.replace("\n· ", " · ")
+
+
 def test_what_is_asked_is_what_was_typed(asking: Run) -> None:
     service = v1.answering(sample_answers.TOP)
     asking(
