@@ -15,7 +15,7 @@ from pathlib import Path
 
 ASKING = {
     "ask": "count, top, keys, distinct, distribution, spreaders, change, series",
-    "task": "what is counted for long: add, list, show, remove",
+    "task": "what is counted for long: add, change, list, show, remove",
     "events": "alarms of the past, or as they happen",
     "detector": "standing questions that raise events: list, set, remove",
     "webhook": "where events are sent: list, set, remove",

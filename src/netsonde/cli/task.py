@@ -45,6 +45,41 @@ def add(
     return _shown(body, output)
 
 
+@app.command(help_epilogue="Such as: netsonde task change 7 src dst:bytes --dport 443")
+def change(
+    id: int,  # noqa: A002
+    *counters: str,
+    scope: Literal["host", "subtree"] | None = None,
+    packets: Packets = Packets(),
+    output: Plain = Plain(),
+    service: Service = Service(),
+) -> int:
+    """Change a task; what is not said stays, and counters that stay go on counting.
+
+    Args:
+        id: of the task, as 'netsonde task list' tells it
+        counters: all key types to count by from now on; without any, those that it has.
+        scope: the asked host alone, or everyone below it.
+    """
+    from netsonde.cli import checking
+    from netsonde.client.questions import counter
+    from netsonde.model.resource import TaskSpec
+
+    made = tuple(counter(each) for each in counters)
+    checking.check_counters(made)
+    with service.client() as client:
+        before = client.tasks.get(id)
+        known = {(each.by, each.increment): each for each in before.counters}
+        spec = TaskSpec(
+            filter=packets.filter_text(before.filter) or before.filter,
+            counters=tuple(known.get((each.by, each.increment), each) for each in made)
+            or before.counters,
+            scope=scope,
+        )
+        body = client.tasks.replace(id, spec, etag=before.etag)
+    return _shown(body, output)
+
+
 @app.command(name="list", help_epilogue="Such as: netsonde task list --json")
 def list_(*, output: Plain = Plain(), service: Service = Service()) -> int:
     """List all tasks."""

@@ -20,12 +20,17 @@ from netsonde.cli import app, exits
 from netsonde.cli.options import Service
 from netsonde.client import Client
 from netsonde.model.answer import Answer
+from netsonde.model.asked import FilterText
+from netsonde.model.certificate import Covered
 from netsonde.model.detector import Event
 from netsonde.model.resource import (
+    CounterSpec,
     DetectorBody,
     DetectorList,
     DetectorSpec,
     EventPage,
+    TaskBody,
+    TaskSpec,
 )
 
 NETSONDE = Path(sys.executable).parent / "netsonde"
@@ -256,6 +261,30 @@ def test_a_detector_keeps_what_is_not_changed(asking: Run) -> None:
     status, _, said = asking(service, "detector", "set", "mine", "--threshold", "200")
     assert status == exits.WRONG
     assert "--measure is missing" in said
+
+
+def test_a_task_keeps_what_is_not_changed(asking: Run) -> None:
+    known = TaskBody(
+        id=7,
+        filter=FilterText(proto="tcp", dport="80"),
+        counters=(CounterSpec(by="src", hitter_threshold=0.3),),
+        scope="subtree",
+        since_tick=17_640_000_000,
+        since="2025-11-24T16:00:00.0Z",
+        etag="e1",
+        coverage=Covered(asked=1, answered=1),
+    )
+    service = v1.answering(known, known)
+    status, printed, _ = asking(service, "task", "change", "7", "--dport", "443")
+    assert (status, printed.splitlines()[0]) == (exits.OK, "task      7")
+    sent = msgspec.convert(service.body, TaskSpec)
+    changed = FilterText(proto="tcp", dport="443")
+    assert sent == TaskSpec(filter=changed, counters=known.counters, scope=None)
+    service = v1.answering(known, known)
+    asking(service, "task", "change", "7", "src", "dst:bytes")
+    sent = msgspec.convert(service.body, TaskSpec)
+    assert sent.filter == known.filter
+    assert sent.counters == (*known.counters, CounterSpec(by="dst", increment="bytes"))
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
