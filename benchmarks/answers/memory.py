@@ -19,6 +19,7 @@ from benchmarks.data_path.pipelines import ROOT
 from benchmarks.spread import Spread, spread
 from netsonde.model.window import TICK_NS
 from netsonde.monitor.main import Settings
+from netsonde.monitor.memory import return_freed
 from netsonde.monitor.tasks import Closed, Tasks
 from netsonde.recorder.ring import Recorder
 
@@ -54,6 +55,7 @@ def _agent_mb(scale: Scale) -> float:
 
 def simulate(ticks: int) -> dict[str, float]:
     """Take so many ticks; give {minutes: resident MB} at some of them."""
+    return_freed()
     maker, found = Maker(_FLOWS), {}
     tasks = Tasks(Recorder(Settings().recorder_mb << 20), began_tick=_BEGIN_TICK)
     tasks.apply(fifty_tasks(_TASKS), _BEGIN_TICK)

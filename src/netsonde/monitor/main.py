@@ -32,6 +32,7 @@ from netsonde.model.window import TICK_NS
 from netsonde.monitor import privilege
 from netsonde.monitor.alarms import Alarms
 from netsonde.monitor.keep import PAUSE_S, KeptFile, directory_beside
+from netsonde.monitor.memory import return_freed
 from netsonde.monitor.pace import Pace
 from netsonde.monitor.server import Server, bind
 from netsonde.monitor.takeover import close_gap
@@ -100,7 +101,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             le=1 << 16,
             description="memory of the flight recorder in MiB: the last minutes, to be asked about",
         ),
-    ] = 40
+    ] = 24
     log_json: Annotated[bool, msgspec.Meta(description="write log lines as JSON")] = False
 
 
@@ -205,6 +206,7 @@ class Monitor:
 
 def start(config: Settings) -> None:
     """Attach, give up root and serve; raises NetsondeError or OSError with a sentence."""
+    return_freed()
     agent_uid, _ = privilege.user_ids("agent_user", config.agent_user)
     uid, gid = privilege.user_ids("user", config.user)
     secret = [secrets.randbits(64) for _ in range(_HASH_WORDS)]
