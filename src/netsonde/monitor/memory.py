@@ -1,8 +1,8 @@
 """Memory that is freed goes back to the system: a monitor that was busy once is small again.
 
 glibc's allocator raises its threshold for mappings with each large block that is freed, up to
-32 MiB (mallopt(3), M_MMAP_THRESHOLD), and ticks, which come and go by the megabyte, then leave holes
-in its heap for good. An hour of 10,000 flows a tick: 181 MB resident, 134 MB with this.
+32 MiB (mallopt(3), M_MMAP_THRESHOLD), and ticks, which come and go by the megabyte, then leave
+holes in its heap for good. An hour of 10,000 flows a tick: 181 MB resident, 134 MB with this.
 """
 
 from __future__ import annotations
