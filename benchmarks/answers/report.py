@@ -45,7 +45,7 @@ that reaches the threshold to the event at a reader of the agent's stream.
 _MEMORY = """\
 ## An hour
 
-Resident memory of a process that does the monitor's work in simulated time: a flight recorder, 50
+Resident memory of a process that does the monitor's work in simulated time: a flight recorder, 10
 tasks, every flow of a tick new in each ten seconds. The agent's is that of a real one that has
 answered a thousand questions.
 """
