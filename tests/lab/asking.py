@@ -61,7 +61,9 @@ def host_status(lab, address: str) -> dict[str, object]:
 
 def sketch(address: str, key_type: str, **fields: object) -> int:
     """Configure a sketch with one counter and give its id."""
-    increment = fields.pop("increment", "pkt")
+    of_counter = {"increment": fields.pop("increment", "pkt")}
+    if "hitter_threshold" in fields:
+        of_counter["hitter_threshold"] = fields.pop("hitter_threshold")
     identity = ask(address, type="config sketch", **fields)
     assert identity.status == 200, identity.text
     counter = ask(
@@ -69,7 +71,7 @@ def sketch(address: str, key_type: str, **fields: object) -> int:
         type="config sketch counter",
         sketch_id=identity.text,
         counter_key_type=key_type,
-        increment=increment,
+        **of_counter,
     )
     assert counter.status == 200, counter.text
     return int(identity.text)

@@ -34,7 +34,8 @@ def test_a_syn_flood_of_a_million_sources(lab):
     everything = {"interface": "INPUT", "src": "0.0.0.0/0"}
     assert ask(h5, type="config counter", **everything).status == 200
     by_source = sketch(h5, "src", interface="INPUT", proto="tcp")
-    by_target = sketch(h5, "dst_dport", interface="INPUT", proto="tcp")
+    # The flood is a million packets; how many the elephant has is up to the machine.
+    by_target = sketch(h5, "dst_dport", interface="INPUT", proto="tcp", hitter_threshold=0.01)
     before = ask(h5, type="query counter", **everything).value[0]
     arrived = wire_packets(lab, "h5")
     segments = tcp_segments(lab, "h8")
