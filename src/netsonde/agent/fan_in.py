@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from netsonde.model.coverage import Refusal
 from netsonde.model.errors import NetsondeError
 from netsonde.overlay.gather import Ask, Gather, Lost, Replied
 
@@ -20,7 +21,7 @@ async def carried_out(gather: Gather, ask: Callable[[Ask], Awaitable[Replied]]) 
             reason = f"no answer within {command.budget_ms} ms"
             gather.handle(Lost(member=command.member, reason=reason))
         except NetsondeError as error:
-            gather.handle(Lost(member=command.member, reason=str(error)))
+            gather.handle(Lost(member=command.member, reason=str(error), refusal=Refusal.of(error)))
 
     async with asyncio.TaskGroup() as group:
         for command in gather.start():

@@ -10,6 +10,7 @@ import asyncio
 from typing import TypeVar
 
 from netsonde.model import errors
+from netsonde.model.coverage import Refusal
 from netsonde.wire.frame import HEADER, MAX_FRAME_BYTES, Codec
 
 BODY_S = 10.0
@@ -47,9 +48,13 @@ async def read(
         raise ConnectionResetError("the other side closed the connection") from None
 
 
-def refusal(kind: str, reason: str) -> errors.NetsondeError:
-    """Give the error that a refusal stands for.
+def refusal(kind: str, reason: str, refused: Refusal | None) -> errors.NetsondeError:
+    """Give the error that a refusal stands for; `refused` is the field that it is about, if any.
 
-    A field that the other process found bad is not the manager's: it becomes a ProtocolError.
+    A field that the other process found bad may not be the manager's: it is a ProtocolError.
     """
+    if refused is not None:
+        return errors.FieldRefused(
+            reason, field=refused.field, value=refused.value, allowed=refused.allowed
+        )
     return _CARRIED.get(kind, errors.ProtocolError)(reason)

@@ -175,5 +175,5 @@ def _expect(reply: monitor.Reply, expected: type[R]) -> R:
     if isinstance(reply, expected):
         return reply
     if isinstance(reply, monitor.Failed):
-        raise frames.refusal(reply.kind, reply.reason)
+        raise frames.refusal(reply.kind, reply.reason, reply.refusal)
     raise ProtocolError(f"the monitor answered with {type(reply).__name__}")

@@ -15,6 +15,7 @@ import structlog
 
 from netsonde.agent import frames
 from netsonde.agent.peers import HELLO_S, MAX_UNSENT_BYTES, Reply, Request, check_hello, tune
+from netsonde.model.coverage import Refusal
 from netsonde.model.errors import Busy, NetsondeError, ProtocolError
 from netsonde.wire import peer
 
@@ -135,4 +136,6 @@ class PeerServer:
 
 
 def _refused(number: int, error: NetsondeError) -> peer.Refused:
-    return peer.Refused(id=number, kind=type(error).__name__, reason=str(error))
+    return peer.Refused(
+        id=number, kind=type(error).__name__, reason=str(error), refusal=Refusal.of(error)
+    )

@@ -86,7 +86,7 @@ class Connection:
         finally:
             del self._calls[number]
         if isinstance(reply, peer.Refused):
-            raise frames.refusal(reply.kind, f"{self.name} refused: {reply.reason}")
+            raise frames.refusal(reply.kind, f"{self.name} refused: {reply.reason}", reply.refusal)
         return reply
 
     async def read(self, reader: asyncio.StreamReader) -> None:
@@ -112,7 +112,9 @@ class Connection:
         if message.id == 0 and isinstance(message, peer.Adopted):
             self._on_news(message)
         if message.id == 0 and isinstance(message, peer.Refused):
-            raise frames.refusal(message.kind, f"{self.name} refused us: {message.reason}")
+            raise frames.refusal(
+                message.kind, f"{self.name} refused us: {message.reason}", message.refusal
+            )
         future = self._calls.get(message.id)
         if future and not future.done():
             future.set_result(message)
@@ -175,7 +177,7 @@ class Dialer:
 def check_hello(message: peer.Message, name: str) -> None:
     """Check the first frame of a connection; raises ProtocolError naming what does not fit."""
     if isinstance(message, peer.Refused):
-        raise frames.refusal(message.kind, f"{name} refused: {message.reason}")
+        raise frames.refusal(message.kind, f"{name} refused: {message.reason}", message.refusal)
     if not isinstance(message, peer.Hello):
         raise ProtocolError(f"{name} began with {type(message).__name__}, not Hello")
     if message.schema != SCHEMA:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from netsonde.agent.node import Node
-from netsonde.agent.tasks import reasons, resolved, scope_for
+from netsonde.agent.tasks import SHOWN_REASONS, reasons, resolved, scope_for
 from netsonde.model.answer import Answer
 from netsonde.model.asked import Asked
 from netsonde.model.coverage import Coverage
-from netsonde.model.errors import NotFound, Unavailable
+from netsonde.model.errors import BadField, NetsondeError, NotFound, Unavailable
 from netsonde.model.task import Filter, Question, Scope
 from netsonde.model.window import TICK_NS
 from netsonde.overlay.gather import Gathered
@@ -69,7 +69,8 @@ class Questions:
         return planned(asked, task, now_tick, largest_keys=keys), reaches
 
     async def ask(self, asked: Asked) -> Answer:
-        """Answer a question; raises as `plan`, and Unavailable when no host answered."""
+        """Answer a question; raises as `plan`, and where no host answered BadField when all of them
+        refused the same field of it, Unavailable otherwise."""
         plan, scope = self.plan(asked)
         gathered = await asyncio.gather(*(self._gather(one, scope) for one in plan.questions))
         heard = [
@@ -78,7 +79,7 @@ class Questions:
             if one.part is not None and one.evidence is not None
         ]
         if len(heard) != len(plan.questions):
-            raise Unavailable(f"no host answered: {_why(gathered)}")
+            raise _unanswered(asked, gathered)
         if sum(_keys_held(one.part) for one in heard) > MOST_KEYS_AT_ONCE:
             # Parts never change, and the agent serves others meanwhile.
             return await asyncio.to_thread(answered, plan, heard, self._software)
@@ -112,7 +113,7 @@ class Questions:
     async def _ask(self, question: Question, scope: Scope) -> Answered:
         gathered = await self._gather(question, scope)
         if not isinstance(gathered.part, Summary):
-            raise Unavailable(f"no host answered: {_why([gathered])}")
+            raise Unavailable(f"no host answered: {reasons(gathered.coverage)}")
         return Answered(summary=gathered.part, coverage=gathered.coverage)
 
     async def _gather(self, question: Question, scope: Scope) -> Gathered:
@@ -123,8 +124,40 @@ def _keys_held(part: Part) -> int:
     return len(part.keys) if isinstance(part, Summary) else 0
 
 
-def _why(gathered: Sequence[Gathered]) -> str:
-    return next(reasons(one.coverage) for one in gathered if one.part is None)
+def _unanswered(asked: Asked, gathered: Sequence[Gathered]) -> NetsondeError:
+    """Say why no host answered, of one window at least."""
+    unanswered = [(at, one.coverage) for at, one in enumerate(gathered) if one.part is None]
+    for at, coverage in unanswered:
+        name = _field_refused_by_all(coverage)
+        if name == "window" and at > 0:
+            name = "against"
+        if name is not None and hasattr(asked, name):
+            one = next(iter(coverage.refused.values()))
+            return BadField(name, getattr(asked, name) or one.value, _allowed(coverage))
+    return Unavailable(f"no host answered: {reasons(unanswered[0][1])}")
+
+
+def _field_refused_by_all(coverage: Coverage) -> str | None:
+    """Give the field that everyone refuses; None where somebody is missing for another reason."""
+    fields = {one.field for one in coverage.refused.values()}
+    return (
+        fields.pop()
+        if len(fields) == 1 and coverage.refused.keys() == set(coverage.members)
+        else None
+    )
+
+
+def _allowed(coverage: Coverage) -> str:
+    """Say what hosts would accept; where they differ, of the first in order, with their names.
+
+    Times sort as they pass, so hosts that reach back farthest are the first.
+    """
+    told = sorted((one.allowed, host) for host, one in coverage.refused.items())
+    if len({allowed for allowed, _ in told}) == 1:
+        return told[0][0]
+    shown = [f"{allowed} ({host})" for allowed, host in told[:SHOWN_REASONS]]
+    more = len(told) - len(shown)
+    return "; ".join(shown) + (f"; and {more} hosts more" if more else "")
 
 
 def _described(wanted: Filter) -> str:

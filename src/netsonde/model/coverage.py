@@ -4,6 +4,27 @@ from __future__ import annotations
 
 import msgspec
 
+from netsonde.model.errors import BadField, FieldRefused, NetsondeError
+
+_MAX_VALUE_CHARS = 120
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """A field that was not accepted, as an error carries it between processes and hosts."""
+
+    field: str
+    value: str | None
+    """At most 120 characters of it; None: it is missing."""
+    allowed: str
+
+    @classmethod
+    def of(cls, error: NetsondeError) -> Refusal | None:
+        """Give that of an error; None when it is not about a field."""
+        if not isinstance(error, BadField | FieldRefused):
+            return None
+        value = None if error.value is None else str(error.value)[:_MAX_VALUE_CHARS]
+        return cls(field=error.field, value=value, allowed=error.allowed)
+
 
 class Coverage(msgspec.Struct, frozen=True, kw_only=True):
     """Members asked and how each fared; lists hold addresses, sorted when printed."""
@@ -14,6 +35,9 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
     """Member -> why it is not in the answer."""
     partial: dict[str, str] = {}
     """Member in the answer whose data does not reach back to the start of the window -> why."""
+    refused: dict[str, Refusal] = {}
+    """Of those missing: member -> the field of the request that it could not accept. The others
+    are missing for reasons that may pass."""
 
     @classmethod
     def of(cls, member: str) -> Coverage:
@@ -31,6 +55,7 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
             members=self.members + other.members,
             missing=self.missing | other.missing,
             partial=self.partial | other.partial,
+            refused=self.refused | other.refused,
         )
 
     def header(self) -> str:

@@ -8,7 +8,8 @@ NetsondeError
 ├── Busy                  try again later                               (HTTP 503)
 ├── Unavailable           a part of the service is away                 (HTTP 503)
 ├── ProbeFailed           an active measurement gave no answer          (HTTP 502)
-├── ProtocolError         the other side spoke nonsense
+├── ProtocolError         the other side spoke nonsense                (HTTP 502)
+│   └── FieldRefused      ... or found a field of ours so
 └── UnsupportedByKernel   this kernel or this user cannot do it
 """
 
@@ -54,6 +55,19 @@ class ProbeFailed(NetsondeError):
 
 class ProtocolError(NetsondeError):
     """A frame that the protocol does not allow: wrong version, size or content."""
+
+
+class FieldRefused(ProtocolError):
+    """A field of ours that another process of the service could not accept; `reason` says it all.
+
+    Not a BadField: the manager may know nothing of that field. Who does know turns it into one.
+    """
+
+    def __init__(self, reason: str, *, field: str, value: str | None, allowed: str) -> None:
+        super().__init__(reason)
+        self.field = field
+        self.value = value
+        self.allowed = allowed
 
 
 class UnsupportedByKernel(NetsondeError):

@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from netsonde.model.coverage import Refusal
 from netsonde.model.detector import check_all
 from netsonde.model.errors import Busy, NetsondeError, ProtocolError
 from netsonde.model.task import Question
@@ -129,7 +130,9 @@ class Server:
             try:
                 reply = await self._reply(request)
             except NetsondeError as error:
-                reply = wire.Failed(kind=type(error).__name__, reason=str(error))
+                reply = wire.Failed(
+                    kind=type(error).__name__, reason=str(error), refusal=Refusal.of(error)
+                )
             writer.write(wire.REPLIES.encode(reply))
 
     async def _watched(

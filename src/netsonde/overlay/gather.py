@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from netsonde.model.coverage import Coverage
+from netsonde.model.coverage import Coverage, Refusal
 from netsonde.model.errors import BadField, ProtocolError
 from netsonde.model.evidence import Evidence
 from netsonde.overlay.checks import check_evidence
@@ -57,6 +57,8 @@ class Lost:
 
     member: str
     reason: str
+    refusal: Refusal | None = None
+    """The field that it could not accept, where it is about one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,12 +80,17 @@ class _Fold:
     contributors: set[str] = field(default_factory=set)
     missing: dict[str, str] = field(default_factory=dict)
     partial: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, Refusal] = field(default_factory=dict)
     parts: list[Part] = field(default_factory=list)
     evidence: Evidence | None = None
 
-    def lose(self, members: Iterable[str], reason: str) -> None:
+    def lose(self, members: Iterable[str], reason: str, refusal: Refusal | None = None) -> None:
         for member in members:
-            self.missing.setdefault(member, reason)
+            if member in self.missing:
+                continue
+            self.missing[member] = reason
+            if refusal is not None:
+                self.refused[member] = refusal
 
     def take(self, event: Replied) -> None:
         coverage = event.coverage
@@ -102,7 +109,7 @@ class _Fold:
                 self.contributors |= held
                 self.partial.update(coverage.partial)
         for member, reason in coverage.missing.items():
-            self.lose((member,), reason)
+            self.lose((member,), reason, coverage.refused.get(member))
 
     def _add(self, event: Replied) -> None:
         if not self.summarised:
@@ -153,13 +160,15 @@ class Gather:
             event = self._events.get(member, Lost(member=member, reason="no time left to ask"))
             if isinstance(event, Replied):
                 fold.take(event)
-            why = event.reason if isinstance(event, Lost) else f"no longer known to {member}"
-            fold.lose(subtree, why)
+                fold.lose(subtree, f"no longer known to {member}")
+            else:
+                fold.lose(subtree, event.reason, event.refusal)
         members = fold.contributors | fold.missing.keys()
         coverage = Coverage(
             members=tuple(sorted(members)),
             missing={m: why for m, why in fold.missing.items() if m not in fold.contributors},
             partial=fold.partial,
+            refused={m: why for m, why in fold.refused.items() if m not in fold.contributors},
         )
         whole = part.merged(fold.parts, limit) if fold.parts else None
         return Gathered(coverage=coverage, part=whole, evidence=fold.evidence)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
+from netsonde.model.coverage import Refusal
 from netsonde.model.detector import Detector, DetectorState, Event
 from netsonde.model.evidence import Evidence
 from netsonde.model.resource import Reach
@@ -122,6 +123,8 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     kind: str
     """Name of a class in `model.errors`."""
     reason: str
+    refusal: Refusal | None = None
+    """The field that could not be accepted, where it is about one."""
 
 
 Request = Hello | Apply | Ask | AskStatus | Watch

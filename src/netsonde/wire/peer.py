@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from netsonde.model.coverage import Coverage
+from netsonde.model.coverage import Coverage, Refusal
 from netsonde.model.detector import Choice, Event
 from netsonde.model.evidence import Evidence
 from netsonde.model.task import Question, Task
@@ -159,6 +159,8 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     kind: str
     """Name of a class in `model.errors`."""
     reason: str
+    refusal: Refusal | None = None
+    """The field that could not be accepted, where it is about one."""
 
 
 Message = (

@@ -10,9 +10,12 @@ from fleet import POLL_S, Agent, Fleet, with_fleet
 
 from netsonde.agent import questions
 from netsonde.model.answer import Answer
+from netsonde.model.coverage import Refusal
+from netsonde.model.errors import BadField
 from netsonde.model.task import Increment
 from netsonde.model.window import Window
 from netsonde.sketch.answers import answered
+from netsonde.wire import monitor
 
 TABLE = {"127.0.0.9": 2, "127.0.0.8": 6}
 
@@ -134,6 +137,67 @@ async def test_without_anybody_who_answers_it_says_why(fleet: Fleet) -> None:
     reply = await agent.client.post("/v1/questions", json={"ask": "change", "by": "src"})
     assert (reply.status_code, reply.json()["title"]) == (503, "Service Unavailable")
     assert "127.0.0.2 (monitor away" in reply.json()["detail"]
+
+
+def before(begins: str) -> monitor.Failed:
+    """What a monitor says of a window before its recorder."""
+    error = BadField("window", "last 3600s", f"a range of the past, from {begins} to now")
+    return monitor.Failed(kind="BadField", reason=str(error), refusal=Refusal.of(error))
+
+
+@with_fleet
+async def test_a_window_that_every_host_refuses_is_a_bad_field(fleet: Fleet) -> None:
+    root = await network(fleet)
+    for number, agent in fleet.agents.items():
+        agent.monitor.refusal = before(f"12:0{9 - number}")
+    for ask, field, value in (
+        ({"ask": "count", "window": "last 1h"}, "window", "last 1h"),
+        ({"ask": "change", "by": "src", "window": "last 1h"}, "window", "last 1h"),
+        ({"ask": "count"}, "window", "last 3600s"),  # a default, as the hosts name it
+    ):
+        reply = await root.client.post("/v1/questions", json=ask)
+        said = reply.json()
+        assert reply.status_code == 400, said
+        assert reply.headers["Content-Type"] == "application/problem+json"
+        assert (said["field"], said["value"]) == (field, value)
+        assert said["allowed"] == "; ".join(
+            f"a range of the past, from 12:0{9 - number} to now (127.0.0.{number})"
+            for number in (4, 3, 2)
+        )
+    fleet.agents[3].monitor.refusal = fleet.agents[4].monitor.refusal = before("12:07")
+    reply = await root.client.post("/v1/questions", json={"ask": "count", "window": "last 1h"})
+    assert reply.json()["allowed"] == "a range of the past, from 12:07 to now"
+
+
+@with_fleet
+async def test_where_some_refuse_the_others_answer_and_it_says_who_did_not(fleet: Fleet) -> None:
+    root = await network(fleet)
+    fleet.agents[4].monitor.refusal = refusal = before("12:05")
+    covered = (await asked(root, ask="count", window="last 1h")).certificate.coverage
+    assert (covered.asked, covered.answered) == (3, 2)
+    assert covered.missing == {"127.0.0.4": refusal.reason}
+
+
+@with_fleet
+async def test_hosts_that_are_away_do_not_refuse(fleet: Fleet) -> None:
+    root = await network(fleet)
+    root.monitor.refusal = fleet.agents[3].monitor.refusal = before("12:05")
+    await fleet.agents[4].monitor.stop()
+    reply = await root.client.post("/v1/questions", json={"ask": "count", "window": "last 1h"})
+    assert (reply.status_code, reply.json().get("field")) == (503, None)
+    assert "127.0.0.4 (monitor away" in reply.json()["detail"]
+
+
+@with_fleet
+async def test_a_field_that_only_agents_know_is_not_the_managers(fleet: Fleet) -> None:
+    (agent,) = await fleet.start(2)
+    error = BadField("step_ticks", 7, "0, 1, 10 or 100")
+    agent.monitor.refusal = monitor.Failed(
+        kind="BadField", reason=str(error), refusal=Refusal.of(error)
+    )
+    reply = await agent.client.post("/v1/questions", json={"ask": "count"})
+    assert (reply.status_code, reply.json().get("field")) == (503, None)
+    assert "step_ticks" in reply.json()["detail"]
 
 
 @with_fleet

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from netsonde.model.bound import Bound
-from netsonde.model.coverage import Coverage
+from netsonde.model.coverage import Coverage, Refusal
 from netsonde.model.evidence import Evidence
 from netsonde.overlay.gather import Ask, Gather, Gathered, Lost, Replied, next_budget_ms
 from netsonde.sketch.summary import KEY_DTYPE, Summary
@@ -102,6 +102,19 @@ def test_a_lost_child_takes_everyone_last_known_below_along() -> None:
     answer = fold(reply(OWN, 1), reply(LEAF, 10), Lost(member=INNER, reason="gone"))
     assert total(answer) == 11
     assert answer.coverage.missing == {INNER: "gone", BELOW: "gone"}
+
+
+def test_a_refused_field_is_told_apart_from_what_may_pass() -> None:
+    no = Refusal(field="window", value="last 1h", allowed="less")
+    below = Coverage(members=(INNER, BELOW), missing={BELOW: "no"}, refused={BELOW: no})
+    answer = fold(
+        Lost(member=OWN, reason="monitor away"),
+        Lost(member=LEAF, reason="no", refusal=no),
+        Replied(member=INNER, coverage=below, part=packets(100), evidence=evidence(100, INNER)),
+    )
+    assert answer.coverage.missing == {OWN: "monitor away", LEAF: "no", BELOW: "no"}
+    assert answer.coverage.refused == {LEAF: no, BELOW: no}
+    assert total(answer) == 100
 
 
 def test_a_host_without_traffic_is_covered() -> None:
