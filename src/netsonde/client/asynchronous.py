@@ -24,7 +24,7 @@ from netsonde.model import asked
 from netsonde.model.asked import Asked, IncrementName, StepName
 from netsonde.model.certificate import Covered
 from netsonde.model.detector import Event
-from netsonde.model.resource import EventPage, Problem
+from netsonde.model.resource import EventPage, Host, Problem
 
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 10.0
@@ -285,9 +285,9 @@ class AsyncClient:
         with errors.translated(self.url):
             return msgspec.json.decode(message.data, type=into)
 
-    async def host(self) -> dict[str, object]:
+    async def host(self) -> Host:
         """Give the status of the agent's host and of its flight recorder."""
-        return await self._http.send("GET", "/v1/host", dict[str, object])
+        return await self._http.send("GET", "/v1/host", Host)
 
     async def members(self) -> Covered:
         """Give who is below the agent, and who of them does not answer."""

@@ -140,19 +140,13 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
     budget_bytes: int
 
 
-class Host(msgspec.Struct, frozen=True, kw_only=True):
+class MonitorState(msgspec.Struct, frozen=True, kw_only=True):
     """How a host's monitor is; counts are since it started, and of a gap that it took over."""
 
-    host: str
-    """The agent's name in the overlay."""
-    software: str
-    """Of the agent."""
-    parent: str | None
-    """The agent above it; None at the root."""
     hook: str
     """Where packets are counted."""
     encapsulated: str
-    """What is counted of tunnels: `outer` or `exclude`."""
+    """What is counted of tunnels: `outer` or `exclude`, as the monitor was told."""
     since_tick: int
     last_tick: int
     packets: int
@@ -163,7 +157,8 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     tick_ms: int
     """Length of a tick now: 100, or longer to keep within the CPU budget."""
     told_one_in: int
-    """1, or more where flows stand for others to keep within it."""
+    """Flows of one in so many of the table's buckets are told to tasks, and stand for the others:
+    1, or more where the longest tick costs too much still."""
     late_ticks: int
     """Ticks that took more than 100 ms to close."""
     failed_refreshes: int
@@ -174,6 +169,17 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     """How far back it can be asked."""
     detectors: tuple[DetectorState, ...]
     """How the host's detectors fare."""
+
+
+class Host(MonitorState, frozen=True, kw_only=True):
+    """How a host is: its agent, and the state of its monitor."""
+
+    host: str
+    """The agent's name in the overlay."""
+    software: str
+    """Of the agent."""
+    parent: str | None
+    """The agent above it; None at the root."""
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -10,9 +10,9 @@ from __future__ import annotations
 import msgspec
 
 from netsonde.model.coverage import Refusal
-from netsonde.model.detector import Detector, DetectorState, Event
+from netsonde.model.detector import Detector, Event
 from netsonde.model.evidence import Evidence
-from netsonde.model.resource import Reach
+from netsonde.model.resource import MonitorState
 from netsonde.model.task import Question, Task
 from netsonde.wire.frame import SCHEMA, Codec
 
@@ -88,33 +88,8 @@ class Events(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Events before these that gave way to later ones, since this agent read too late."""
 
 
-class Status(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Reply to AskStatus; counts are since the monitor started, and of a gap that it took over."""
-
-    hook: str
-    encapsulated: str
-    """What is counted of tunnels: `outer` or `exclude`, as the monitor was told."""
-    since_tick: int
-    last_tick: int
-    packets: int
-    ip_bytes: int
-    drops: dict[str, int]
-    """Packets seen and not counted into a flow, by cause."""
-    tasks: int
-    tick_ms: int
-    """Length of a tick now: 100, or longer to keep within the CPU budget."""
-    told_one_in: int
-    """Flows of one in so many of the table's buckets are told to tasks, and stand for the others:
-    1, or more where the longest tick costs too much still."""
-    late_ticks: int
-    """Ticks that took more than 100 ms to close."""
-    failed_refreshes: int
-    """Times that the host's addresses and devices could not be followed."""
-    cpu_seconds: float
-    rss_bytes: int
-    recorder: Reach
-    """How far back it can be asked."""
-    detectors: tuple[DetectorState, ...] = ()
+class Status(MonitorState, frozen=True, kw_only=True, tag=True):
+    """Reply to AskStatus."""
 
 
 class Failed(msgspec.Struct, frozen=True, kw_only=True, tag=True):

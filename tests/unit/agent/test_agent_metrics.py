@@ -29,6 +29,7 @@ STATUS = monitor.Status(
     failed_refreshes=0,
     cpu_seconds=1.5,
     rss_bytes=1 << 20,
+    detectors=(),
     recorder=Reach(
         first_tick=-597,
         begins="1969-12-31T23:59:00.3Z",
