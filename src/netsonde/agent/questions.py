@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from netsonde.agent.node import Node
-from netsonde.agent.tasks import SHOWN_REASONS, reasons, resolved, scope_for
+from netsonde.agent.tasks import reasons, resolved, scope_for
 from netsonde.model.answer import Answer
 from netsonde.model.asked import Asked
 from netsonde.model.coverage import Coverage
@@ -140,24 +140,21 @@ def _unanswered(asked: Asked, gathered: Sequence[Gathered]) -> NetsondeError:
 def _field_refused_by_all(coverage: Coverage) -> str | None:
     """Give the field that everyone refuses; None where somebody is missing for another reason."""
     fields = {one.field for one in coverage.refused.values()}
-    return (
-        fields.pop()
-        if len(fields) == 1 and coverage.refused.keys() == set(coverage.members)
-        else None
-    )
+    everyone = coverage.refused.keys() == set(coverage.members)
+    return fields.pop() if everyone and len(fields) == 1 else None
 
 
 def _allowed(coverage: Coverage) -> str:
-    """Say what hosts would accept; where they differ, of the first in order, with their names.
+    """Say what hosts would accept: of those that say it each in its own way, the first in order.
 
-    Times sort as they pass, so hosts that reach back farthest are the first.
+    Times sort as they pass, so of hosts that do not reach back so far it is one that reaches
+    farthest.
     """
     told = sorted((one.allowed, host) for host, one in coverage.refused.items())
-    if len({allowed for allowed, _ in told}) == 1:
-        return told[0][0]
-    shown = [f"{allowed} ({host})" for allowed, host in told[:SHOWN_REASONS]]
-    more = len(told) - len(shown)
-    return "; ".join(shown) + (f"; and {more} hosts more" if more else "")
+    allowed, host = told[0]
+    if allowed == told[-1][0]:
+        return allowed
+    return f"{allowed} ({host}; none of {len(told)} hosts allows more)"
 
 
 def _described(wanted: Filter) -> str:

@@ -19,7 +19,7 @@ from netsonde.model.task import Counter, Filter, Scope, Task
 from netsonde.model.window import TICK_NS
 from netsonde.overlay.tasks import Book, Series
 
-SHOWN_REASONS = 3
+_SHOWN_REASONS = 3
 _ETAG_BYTES = 12
 
 
@@ -181,7 +181,7 @@ def scope_for(node: Node, task: Task, scope: Scope | None) -> Scope:
 
 def reasons(coverage: Coverage) -> str:
     """Say in short why members are missing."""
-    shown = [f"{who} ({why})" for who, why in sorted(coverage.missing.items())[:SHOWN_REASONS]]
+    shown = [f"{who} ({why})" for who, why in sorted(coverage.missing.items())[:_SHOWN_REASONS]]
     more = len(coverage.missing) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 

@@ -8,7 +8,7 @@ from typing import Literal
 from cyclopts import App, Parameter
 
 from netsonde.cli import exits
-from netsonde.cli.options import Increment, Packets, Plain, Service
+from netsonde.cli.options import Increment, Listed, Packets, Plain, Service
 from netsonde.model.asked import FilterText
 from netsonde.model.errors import BadField
 from netsonde.model.resource import DetectorBody, DetectorSpec
@@ -23,18 +23,14 @@ _NEEDED = ("measure", "by", "threshold")
 
 
 @app.command(name="list", help_epilogue="Such as: netsonde detector list --json")
-def list_(*, output: Plain = Plain(), service: Service = Service()) -> int:
+def list_(*, output: Listed = Listed(), service: Service = Service()) -> int:
     """List all detectors, built-in ones first."""
-    from netsonde.cli import printing
+    from netsonde.cli.listing import listed
 
     with service.client() as client:
         detectors = client.detectors.list()
-    if output.json:
-        printing.json(detectors)
-    else:
-        header = ("name", "raises when", "over", "window", "built-in", "on")
-        printing.listing(header, [_row(body) for body in detectors])
-    return exits.OK
+    header = ("name", "raised at", "in", "packets", "built-in", "on")
+    return listed(detectors, DetectorBody, output, header, _row)
 
 
 @Parameter(name="*", group="What raises an event")
@@ -91,7 +87,8 @@ def set_(
     if output.json:
         printing.json(body)
     else:
-        printing.sentences([f"{name}: {_what(body)}, {'on' if body.spec.enabled else 'off'}"])
+        on = "on" if body.spec.enabled else "off"
+        printing.sentences([f"{name}: {_reached(body.spec)} in {body.spec.window}, {on}"])
     return exits.OK
 
 
@@ -123,24 +120,22 @@ def _changed(known: DetectorSpec | None, wanted: Wanted, packets: Packets) -> De
     return msgspec.structs.replace(known, **fields, filter=chosen)
 
 
-def _what(body: DetectorBody) -> str:
-    spec = body.spec
-    if spec.measure == "spread":
-        return f"{spec.by} has over {spec.threshold:,} distinct {spec.of} in {spec.window}"
-    verb = "changes by" if spec.measure == "change" else "has"
-    return f"{spec.by} {verb} over {spec.threshold:,} {spec.increment} in {spec.window}"
+def _reached(spec: DetectorSpec) -> str:
+    """Say what raises an event: `50 distinct dport of a src_dst`."""
+    what = f"distinct {spec.of} of" if spec.measure == "spread" else f"{spec.increment} of"
+    what = f"{spec.increment} more or fewer of" if spec.measure == "change" else what
+    return f"{spec.threshold:,} {what} a {spec.by}"
 
 
 def _row(body: DetectorBody) -> tuple[str, ...]:
+    from netsonde.client.certificate_text import chosen
+
     spec = body.spec
-    measure = f"distinct {spec.of} of {spec.by}"
-    if spec.measure != "spread":
-        measure = f"{spec.increment} of {spec.by}" + " change" * (spec.measure == "change")
     return (
         body.name,
-        measure,
-        f"{spec.threshold:,}",
+        _reached(spec),
         spec.window,
+        chosen(spec.filter),
         "yes" if body.builtin else "no",
         "yes" if spec.enabled else "no",
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from netsonde.cli import exits
-from netsonde.cli.options import Plain, Service
+from netsonde.cli.options import Listed, Service
 from netsonde.model.detector import Event
 from netsonde.model.window import TICK_NS, wall_text
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from netsonde.client import Client
 
 PAGE = 1000
+State = Literal["raised", "cleared"]
 
 
 def events(
@@ -27,9 +28,9 @@ def events(
     limit: int = 50,
     after: str | None = None,
     detector: str | None = None,
-    state: Literal["raised", "cleared"] | None = None,
+    state: State | None = None,
     evidence: Annotated[bool, Parameter(negative="", show_default=False)] = False,
-    output: Plain = Plain(),
+    output: Listed = Listed(),
     service: Service = Service(),
 ) -> int:
     """List the latest events, oldest first; or print them as they happen.
@@ -43,21 +44,35 @@ def events(
         evidence: print also the flows that an event is about.
     """
     with service.client() as client:
-        last = after
-        for event in _past(client, limit, after, detector, state):
-            _print(event, output, evidence=evidence)
-            last = event.id
-        if follow:
-            news = client.events(
-                after=last,
-                detector=detector,
-                state=state,
-                patience_s=math.inf,
-                on_dropped=_dropped,
-            )
-            for event in news:
+        chosen = _chosen(client, limit, after, detector, state, follow=follow)
+        if output.csv:
+            from netsonde.cli.listing import stream
+
+            stream(chosen, Event)
+        else:
+            for event in chosen:
                 _print(event, output, evidence=evidence)
     return exits.OK
+
+
+def _chosen(
+    client: Client,
+    limit: int,
+    after: str | None,
+    detector: str | None,
+    state: State | None,
+    *,
+    follow: bool,
+) -> Iterator[Event]:
+    """Give the latest events of the past, and then those that come where they are followed."""
+    last = after
+    for event in _past(client, limit, after, detector, state):
+        yield event
+        last = event.id
+    if follow:
+        yield from client.events(
+            after=last, detector=detector, state=state, patience_s=math.inf, on_dropped=_dropped
+        )
 
 
 def _past(
@@ -65,7 +80,7 @@ def _past(
     limit: int,
     after: str | None,
     detector: str | None,
-    state: Literal["raised", "cleared"] | None,
+    state: State | None,
 ) -> Iterator[Event]:
     latest: deque[Event] = deque(maxlen=max(0, limit))
     while True:
@@ -83,7 +98,7 @@ def _dropped(number: int) -> None:
     sys.stderr.write(f"netsonde events: {number} events gave way to later ones\n")
 
 
-def _print(event: Event, output: Plain, *, evidence: bool) -> None:
+def _print(event: Event, output: Listed, *, evidence: bool) -> None:
     from netsonde.cli import printing
 
     if output.json:
@@ -93,7 +108,8 @@ def _print(event: Event, output: Plain, *, evidence: bool) -> None:
     lines = [f"{said}  {event.state:<7}  {event.detector}  {event.sentence}  (at {event.host})"]
     if evidence:
         lines += [
-            f"    {row.flow}  {row.packets:,} packets  {row.bytes:,} bytes"
+            f"    {row.flow}  {row.packets:,} {'packet' if row.packets == 1 else 'packets'}, "
+            f"{row.bytes:,} bytes"
             for row in event.evidence
         ]
     printing.sentences(lines)

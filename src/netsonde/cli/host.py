@@ -1,4 +1,7 @@
-"""`netsonde host`: how the asked host is, and who is below it."""
+"""`netsonde host`: how the asked host is, and who is below it.
+
+What an operator looks for first comes first: who is missing, and what was not counted.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,13 @@ from collections.abc import Iterator
 
 from netsonde.cli import exits
 from netsonde.cli.options import Plain, Service
+from netsonde.model.certificate import Covered
+from netsonde.model.detector import DetectorState
+from netsonde.model.resource import Host, Level, Reach
+from netsonde.model.window import TICKS_PER_S, span_text, wall_text
+
+_MIB = 1 << 20
+_STEP_NAMES = {100: "100 ms", 1000: "1 s", 10_000: "10 s"}
 
 
 def host(*, output: Plain = Plain(), service: Service = Service()) -> int:
@@ -13,37 +23,73 @@ def host(*, output: Plain = Plain(), service: Service = Service()) -> int:
     from netsonde.cli import printing
 
     with service.client() as client:
-        status = client.host()
+        found = client.host()
         members = client.members()
     if output.json:
-        printing.json({"host": status, "members": members})
+        printing.json({"host": found, "members": members})
     else:
-        facts = [
-            *_flat(status),
-            ("members", f"{members.answered}/{members.asked}"),
-            *((f"missing {member}", why) for member, why in members.missing.items()),
-        ]
-        width = max(len(name) for name, _ in facts)
-        printing.sentences(f"{name:<{width}}  {what}" for name, what in facts)
+        printing.facts([*_agent(found), *_members(members), *_monitor(found)])
+        if found.detectors:
+            header = ("detector", "alarms now", "raised", "suppressed", "most", "keys", "CPU ms")
+            printing.sentences([""])
+            printing.listing(header, map(_detector, found.detectors))
     return exits.PARTIAL if members.missing else exits.OK
 
 
-def _flat(status: dict[str, object]) -> Iterator[tuple[str, str]]:
-    for name, value in status.items():
-        if isinstance(value, list) and any(isinstance(each, dict) for each in value):
-            yield from ((name, _text(each)) for each in value)
-        else:
-            yield name, _text(value)
+def _agent(found: Host) -> Iterator[tuple[str, str]]:
+    place = "root" if found.parent is None else f"below {found.parent}"
+    yield "host", f"{found.host}, {place}; netsonde {found.software}"
 
 
-def _text(value: object) -> str:
-    """Write a value on one line: an object as its fields, unknown as '-'."""
-    if value is None or value in ({}, []):
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_text(inner)}" for name, inner in value.items())
-    if isinstance(value, list):
-        return ", ".join(map(_text, value))
-    return str(value)
+def _members(members: Covered) -> Iterator[tuple[str, str]]:
+    yield "hosts", f"{members.answered} of {members.asked} answer"
+    yield from (("missing", f"{member}: {why}") for member, why in members.missing.items())
+
+
+def _monitor(found: Host) -> Iterator[tuple[str, str]]:
+    ticks = max(1, found.last_tick + 1 - found.since_tick)
+    not_ip = found.drops.get("not_ip", 0)
+    drops = {cause: n for cause, n in found.drops.items() if n and cause != "not_ip"}
+    causes = ", ".join(f"{cause} {n:,}" for cause, n in drops.items())
+    yield "dropped", f"{sum(drops.values()):,} packets" + (f": {causes}" if causes else "")
+    yield (
+        "counted",
+        f"{found.packets:,} packets, {found.ip_bytes:,} bytes of IP; not IP: {not_ip:,}",
+    )
+    yield "since", f"{wall_text(found.since_tick)}, {span_text(ticks / TICKS_PER_S)}"
+    yield "hook", f"{found.hook}; of tunnels: {found.encapsulated}"
+    yield "tick", f"{found.tick_ms} ms, {found.late_ticks:,} were late; {_told(found.told_one_in)}"
+    if found.failed_refreshes:
+        failed = f"could not be followed, {found.failed_refreshes:,} tries failed"
+        yield "addresses", f"{failed}: INPUT and OUTPUT may be mistaken"
+    share = found.cpu_seconds * TICKS_PER_S / ticks
+    yield "cost", f"{share:.1%} of a CPU, {found.rss_bytes / _MIB:.0f} MiB at most"
+    yield from _recorder(found.recorder, found.last_tick)
+    yield "tasks", f"{found.tasks}"
+
+
+def _told(one_in: int) -> str:
+    return "all flows told" if one_in == 1 else f"flows told: 1 in {one_in}, for the rest estimates"
+
+
+def _recorder(reach: Reach, last_tick: int) -> Iterator[tuple[str, str]]:
+    held = sum(level.bytes for level in reach.levels) / _MIB
+    memory = f"{held:.1f} of {reach.budget_bytes / _MIB:.0f} MiB"
+    if reach.first_tick is None or reach.begins is None:
+        yield "recorder", f"holds nothing yet; {memory}"
+        return
+    back = span_text((last_tick + 1 - reach.first_tick) / TICKS_PER_S)
+    yield "recorder", f"reaches back {back}, to {reach.begins}; {memory}"
+    yield "", "steps " + ", ".join(_level(level, last_tick) for level in reach.levels)
+
+
+def _level(level: Level, last_tick: int) -> str:
+    step = _STEP_NAMES.get(level.step_ms, f"{level.step_ms} ms")
+    if level.first_tick is None:
+        return f"of {step}: none yet"
+    return f"of {step} for {span_text((last_tick + 1 - level.first_tick) / TICKS_PER_S)}"
+
+
+def _detector(state: DetectorState) -> tuple[str, ...]:
+    counts = (state.active, state.raised, state.suppressed, state.suppressed_most, state.keys)
+    return (state.name, *(f"{count:,}" for count in counts), f"{state.cpu_ms:,}")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Group, Parameter
 
-from netsonde.model.asked import FilterText
+from netsonde.model.asked import FilterText, FlowName, IncrementName
+from netsonde.model.errors import BadField
 
 if TYPE_CHECKING:
     from netsonde.client import Client
@@ -17,7 +18,7 @@ TIME = Group("Which time and hosts", sort_key=3)
 OUTPUT = Group("Output", sort_key=4)
 SERVICE = Group("Service", sort_key=5)
 
-Increment = Literal["packets", "bytes"]
+Increment = IncrementName
 
 
 @Parameter(name="*", group=PACKETS)
@@ -39,8 +40,8 @@ class Packets:
     "destination ports"
     family: Literal[4, 6] | None = None
     "version of IP"
-    flow: Literal["any", "attempt", "half_open", "unasked"] | None = None
-    "flows that look like attempts to open something, half-open ones, replies"
+    flow: FlowName | None = None
+    "flows that look like attempts to open something, half-open ones, replies, probes"
 
     def filter_text(self, before: FilterText | None = None) -> FilterText | None:
         """Give the filter, changed from another where there is one; None without any option."""
@@ -70,6 +71,11 @@ class About:
     "the asked host alone, or everyone below it (the default of a root)"
 
 
+def _check_form(*, json: bool, csv: bool) -> None:
+    if json and csv:
+        raise BadField("csv", "given beside --json", "one of --json and --csv")
+
+
 @Parameter(name="*", group=OUTPUT)
 @dataclass(frozen=True, kw_only=True)
 class Output:
@@ -82,6 +88,10 @@ class Output:
     certificate: Annotated[bool, Parameter(negative="", show_default=False)] = False
     "print the whole certificate instead of one line"
 
+    def __post_init__(self) -> None:
+        """Raise BadField for two forms at once."""
+        _check_form(json=self.json, csv=self.csv)
+
 
 @Parameter(name="*", group=OUTPUT)
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +100,19 @@ class Plain:
 
     json: Annotated[bool, Parameter(negative="", show_default=False)] = False
     "print it as JSON, as /v1 gives it"
+
+
+@Parameter(name="*", group=OUTPUT)
+@dataclass(frozen=True, kw_only=True)
+class Listed(Plain):
+    """How a list is printed."""
+
+    csv: Annotated[bool, Parameter(negative="", show_default=False)] = False
+    "print it as CSV, a column for every field of the JSON"
+
+    def __post_init__(self) -> None:
+        """Raise BadField for two forms at once."""
+        _check_form(json=self.json, csv=self.csv)
 
 
 @Parameter(name="*", group=SERVICE)

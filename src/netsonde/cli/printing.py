@@ -1,14 +1,20 @@
-"""From answers to the terminal: tables for people, JSON and CSV for programs."""
+"""From answers to the terminal: tables for people, JSON and CSV for programs.
+
+The one idea: text is laid out for the terminal that it goes to, and nothing is cut. Where there is
+no terminal, one thing is one line, however long, for what reads it next.
+"""
 
 from __future__ import annotations
 
 import csv
+import os
 import sys
 from collections.abc import Iterable, Sequence
 
 import msgspec
 from rich.console import Console
 
+from netsonde.cli import layout
 from netsonde.cli.exits import OK, PARTIAL
 from netsonde.cli.options import Output
 from netsonde.client import certificate_text, text
@@ -45,10 +51,15 @@ def json(found: object) -> None:
 
 
 def rows(found: dict[str, list[str | int | float | None]]) -> None:
-    """Print columns as CSV (RFC 4180, but for the line ends); unknown is empty."""
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(found)
-    writer.writerows(zip(*found.values(), strict=True))
+    """Print columns as CSV."""
+    csv_line(list(found))
+    for row in zip(*found.values(), strict=True):
+        csv_line(row)
+
+
+def csv_line(row: Sequence[str | int | float | None]) -> None:
+    """Print a line of CSV (RFC 4180, but for the line ends); unknown is empty."""
+    csv.writer(sys.stdout, lineterminator="\n").writerow(row)
 
 
 def table(shown: Sheet) -> None:
@@ -61,32 +72,42 @@ def table(shown: Sheet) -> None:
 
 
 def listing(header: Sequence[str], body: Iterable[Sequence[str]]) -> None:
-    """Print a table of texts, all columns flush left."""
+    """Print a table of texts; cells too wide for the terminal go on below."""
     console = _console()
-    table = [tuple(header), *map(tuple, body)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in table
-    ]
-    _print(console, lines[:1], "bold")
-    _print(console, lines[1:])
+    first, *rest = layout.table([header, *body], _width(console))
+    _print(console, [first], "bold")
+    _print(console, rest)
+
+
+def facts(named: Iterable[tuple[str, str]]) -> None:
+    """Print facts, each behind its name; one without a name goes on with the one before."""
+    console = _console()
+    _print(console, layout.facts(list(named), _width(console)))
 
 
 def certificate(found: Certificate, *, whole: bool) -> None:
     """Print a certificate, whole or in one line, which goes on below where it is too long."""
     console = _console()
-    short = text.facts(found.line, console.width)
-    _print(console, certificate_text.lines(found) if whole else short, "dim")
+    if whole:
+        lines = layout.facts(certificate_text.facts(found), _width(console))
+    else:
+        lines = text.facts(found.line, console.width)
+    _print(console, lines, "dim")
 
 
 def sentences(lines: Iterable[str]) -> None:
-    """Print lines as they are."""
-    _print(_console(), lines)
+    """Print lines; one too wide for the terminal goes on below, further in."""
+    console = _console()
+    _print(console, (part for line in lines for part in layout.wrapped(line, _width(console))))
 
 
 def _console() -> Console:
     return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def _width(console: Console) -> int | None:
+    """Give the columns of the terminal; None without one."""
+    return console.width if console.is_terminal or "COLUMNS" in os.environ else None
 
 
 def _print(console: Console, lines: Iterable[str], style: str | None = None) -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 from cyclopts import App
 
 from netsonde.cli import exits
-from netsonde.cli.options import Packets, Plain, Service
+from netsonde.cli.options import Listed, Packets, Plain, Service
 from netsonde.model.asked import FilterText
 from netsonde.model.resource import TaskBody
 
@@ -81,21 +81,14 @@ def change(
 
 
 @app.command(name="list", help_epilogue="Such as: netsonde task list --json")
-def list_(*, output: Plain = Plain(), service: Service = Service()) -> int:
+def list_(*, output: Listed = Listed(), service: Service = Service()) -> int:
     """List all tasks."""
-    from netsonde.cli import printing
+    from netsonde.cli.listing import listed
 
     with service.client() as client:
         tasks = client.tasks.list()
-    if output.json:
-        printing.json(tasks)
-    else:
-        rows = [
-            (str(body.id), _counters(body), _filter(body.filter), body.scope, body.since)
-            for body in tasks
-        ]
-        printing.listing(("id", "counters", "packets", "scope", "since"), rows)
-    return exits.OK
+    header = ("id", "counters", "packets", "scope", "hosts", "since")
+    return listed(tasks, TaskBody, output, header, _row)
 
 
 @app.command(help_epilogue="Such as: netsonde task show 7")
@@ -131,28 +124,28 @@ def _shown(body: TaskBody, output: Plain) -> int:
     if output.json:
         printing.json(body)
     else:
-        seen = body.coverage
+        number, counters, packets, scope, hosts, since = _row(body)
         facts = [
-            ("task", str(body.id)),
-            ("counters", _counters(body)),
-            ("packets", _filter(body.filter)),
-            ("scope", body.scope),
-            ("since", body.since),
-            ("hosts", f"{seen.answered}/{seen.asked}"),
-            *(("missing", f"{host}: {why}") for host, why in seen.missing.items()),
+            ("task", number),
+            ("counters", counters),
+            ("packets", packets),
+            ("scope", scope),
+            ("since", since),
+            ("hosts", hosts),
+            *(("missing", f"{host}: {why}") for host, why in body.coverage.missing.items()),
         ]
-        printing.sentences(f"{name:<9} {what}" for name, what in facts)
+        printing.facts(facts)
     return exits.PARTIAL if body.coverage.missing else exits.OK
 
 
-def _counters(body: TaskBody) -> str:
-    return ", ".join(f"{each.by}:{each.increment}" for each in body.counters) or "totals"
+def _row(body: TaskBody) -> tuple[str, ...]:
+    from netsonde.client.certificate_text import chosen
 
-
-def _filter(wanted: FilterText) -> str:
-    given = {name: getattr(wanted, name) for name in FilterText.__struct_fields__}
-    return ", ".join(
-        f"{name} {value}"
-        for name, value in given.items()
-        if value is not None and (name, value) != ("flow", "any")
+    return (
+        str(body.id),
+        ", ".join(f"{each.by}:{each.increment}" for each in body.counters) or "totals",
+        chosen(body.filter),
+        body.scope,
+        f"{body.coverage.answered}/{body.coverage.asked}",
+        body.since,
     )

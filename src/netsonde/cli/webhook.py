@@ -7,7 +7,8 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from netsonde.cli import exits
-from netsonde.cli.options import Plain, Service
+from netsonde.cli.options import Listed, Plain, Service
+from netsonde.model.resource import WebhookBody
 
 app = App(
     name="webhook",
@@ -18,31 +19,14 @@ app = App(
 
 
 @app.command(name="list", help_epilogue="Such as: netsonde webhook list --json")
-def list_(*, output: Plain = Plain(), service: Service = Service()) -> int:
+def list_(*, output: Listed = Listed(), service: Service = Service()) -> int:
     """List all webhooks and how they fare."""
-    from netsonde.cli import printing
+    from netsonde.cli.listing import listed
 
     with service.client() as client:
         hooks = client.webhooks.list()
-    if output.json:
-        printing.json(hooks)
-        return exits.OK
-    rows = [
-        (
-            body.name,
-            body.webhook.url,
-            ", ".join(body.webhook.detectors or ()) or "all",
-            str(body.delivered),
-            str(body.failed),
-            str(body.dropped),
-            str(body.waiting),
-        )
-        for body in hooks
-    ]
-    printing.listing(
-        ("name", "url", "detectors", "delivered", "failed", "dropped", "waiting"), rows
-    )
-    return exits.OK
+    header = ("name", "delivered", "failed", "dropped", "waiting", "detectors", "url")
+    return listed(hooks, WebhookBody, output, header, _row)
 
 
 @app.command(
@@ -87,3 +71,16 @@ def remove(name: str, *, service: Service = Service()) -> int:
         client.webhooks.remove(name)
     printing.sentences([f"webhook {name} is removed"])
     return exits.OK
+
+
+def _row(body: WebhookBody) -> tuple[str, ...]:
+    # The URL is last: it may be longer than the terminal is wide, and is copied.
+    return (
+        body.name,
+        f"{body.delivered:,}",
+        f"{body.failed:,}",
+        f"{body.dropped:,}",
+        f"{body.waiting:,}",
+        ", ".join(body.webhook.detectors or ()) or "all",
+        body.webhook.url,
+    )

@@ -1,4 +1,4 @@
-"""A certificate in full, for people: one fact a line; nothing is left out because it is 0."""
+"""A certificate in full, for people: one fact each; nothing is left out because it is 0."""
 
 from __future__ import annotations
 
@@ -8,20 +8,18 @@ from netsonde.client.sheet import number
 from netsonde.model.asked import FilterText
 from netsonde.model.certificate import Certificate
 
-_WIDTH = 10
 
-
-def lines(found: Certificate) -> list[str]:
-    """Write a certificate."""
+def facts(found: Certificate) -> list[tuple[str, str]]:
+    """Write a certificate: facts and their names; one without goes on with the fact before."""
     window, evidence = found.window, found.evidence
     hidden = ("spilled", "contended", "thinned")
-    facts = [
+    return [
         ("exact", "yes" if found.exact else "no: each number has its bounds"),
-        ("filter", _filter(found.filter) if found.task is None else f"that of task {found.task}"),
+        ("filter", chosen(found.filter) if found.task is None else f"that of task {found.task}"),
         ("window", f"{window.asked}: {window.begins} to {window.ends}"),
         ("", f"{window.seconds:g} s, ticks {window.first_tick} to {window.last_tick}"),
         *_coverage(found),
-        *((f"hook {name}", ", ".join(hosts)) for name, hosts in evidence.hooks.items()),
+        *(("hook", f"{name}: {', '.join(hosts)}") for name, hosts in evidence.hooks.items()),
         ("seen", f"{number(evidence.packets)} packets, {number(evidence.ip_bytes)} IP bytes"),
         ("drops", _drops(evidence.drops)),
         (
@@ -44,7 +42,6 @@ def lines(found: Certificate) -> list[str]:
         ("software", ", ".join(f"{name} ({n})" for name, n in evidence.software.items())),
         ("asked", f"{found.software}, schema {found.schema}"),
     ]
-    return [f"{name:<{_WIDTH}} {what}" for name, what in facts]
 
 
 def _coverage(found: Certificate) -> list[tuple[str, str]]:
@@ -56,10 +53,11 @@ def _coverage(found: Certificate) -> list[tuple[str, str]]:
     ]
 
 
-def _filter(wanted: FilterText) -> str:
+def chosen(wanted: FilterText) -> str:
+    """Write which packets a filter chooses: `INPUT, proto tcp, dport 443`."""
     given = msgspec.structs.asdict(wanted).items()
     return ", ".join(
-        f"{name} {value}"
+        str(value) if name == "interface" else f"{name} {value}"
         for name, value in given
         if value is not None and (name, value) != ("flow", "any")
     )

@@ -19,6 +19,7 @@ PortText = str | int | list[int | str]
 K = Annotated[int, Meta(ge=1, le=1000, description="how many keys")]
 Share = Annotated[float, Meta(ge=0, le=1, description="share of the total, 0 to 1")]
 IncrementName = Literal["packets", "bytes"]
+FlowName = Literal["any", "attempt", "half_open", "unasked", "probe"]
 StepName = Literal["100ms", "1s", "10s"]
 
 
@@ -40,7 +41,7 @@ class FilterText(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         None
     )
     flow: Annotated[
-        Literal["any", "attempt", "half_open", "unasked", "probe"],
+        FlowName,
         Meta(description="attempts to open something, half-open ones, replies, or probes"),
     ] = "any"
 

@@ -6,7 +6,7 @@ import msgspec
 
 from netsonde.model.asked import FilterText
 from netsonde.model.evidence import Evidence
-from netsonde.model.window import TICKS_PER_S, wall_text
+from netsonde.model.window import TICKS_PER_S, span_text, wall_text
 
 SCHEMA = 1
 """Of answers and certificates; a field may be added under the same number, none changes meaning."""
@@ -78,7 +78,7 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
                 f"partial {_names(seen.partial)}" if seen.partial else "",
                 f"{dropped} dropped",
                 f"{not_ip} not IP" if not_ip else "",
-                f"{_span(self.window.seconds)} ending {self.window.ends[11:-1]}",
+                f"{span_text(self.window.seconds)} ending {self.window.ends[11:-1]}",
                 "+".join(sorted(found.hooks)) or "no hook",
                 *self._doubts(),
             )
@@ -121,10 +121,3 @@ def _names(members: dict[str, str]) -> str:
 
 def _share(ratio: float) -> str:
     return f"{ratio:.2%}" if ratio >= _LEAST_SHARE else f"under {_LEAST_SHARE:.2%}"
-
-
-def _span(seconds: float) -> str:
-    for least, unit_s, unit in ((172_800, 86_400, "days"), (7200, 3600, "h"), (120, 60, "min")):
-        if seconds >= least:
-            return f"{seconds / unit_s:.1f} {unit}"
-    return f"{seconds:.1f} s"

@@ -99,6 +99,14 @@ def wall_text(tick: int) -> str:
     return datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{tenth}Z"
 
 
+def span_text(seconds: float) -> str:
+    """Write a length of time for people: `30.0 s`, `5.3 min`, `3.0 h`, `2.5 days`."""
+    for least, unit_s, unit in ((172_800, 86_400, "days"), (7200, 3600, "h"), (120, 60, "min")):
+        if seconds >= least:
+            return f"{seconds / unit_s:.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
 def _ticks(field: str, text: str, ms: float) -> int:
     ticks = round(ms / 100)
     if not 1 <= ticks <= MAX_TICKS:

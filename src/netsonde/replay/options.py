@@ -9,7 +9,7 @@ import msgspec
 from cyclopts import Parameter
 
 from netsonde.model import asked as model
-from netsonde.model.asked import Asked, FilterText, IncrementName, StepName
+from netsonde.model.asked import Asked, FilterText, FlowName, IncrementName, StepName
 from netsonde.model.errors import BadField
 
 Kind = Literal["count", "top", "keys", "distinct", "distribution", "spreaders", "change", "series"]
@@ -37,8 +37,8 @@ class Passing:
     )
     dport: Annotated[str | None, _said("count these destination ports only")] = None
     flow: Annotated[
-        Literal["any", "attempt", "half_open", "unasked"],
-        _said("count flows only that look like attempts to open, half-open ones, or replies"),
+        FlowName,
+        _said("count flows only that look like attempts to open, half-open ones, replies, probes"),
     ] = "any"
 
     def text(self) -> FilterText:
