@@ -43,7 +43,7 @@ def run_shell(command: str) -> str:
     done = subprocess.run(
         ["bash", "-c", _as_root(command)],
         cwd=ROOT,
-        env=os.environ | {"PATH": os.pathsep.join(places), "COLUMNS": "100"},
+        env=os.environ | {"PATH": os.pathsep.join(places), "COLUMNS": "110"},
         check=False,
         text=True,
         stdout=subprocess.PIPE,
@@ -58,7 +58,7 @@ def run_prompt(commands: list[str]) -> list[str]:
     """Give lines to the lab's prompt; gives what each of them printed."""
     done = subprocess.run(
         [str(ROOT / ".venv/bin/netsonde"), "lab", "shell"],
-        env=os.environ | {"COLUMNS": "100"},
+        env=os.environ | {"COLUMNS": "110"},
         input="".join(f"{command}\n" for command in commands),
         check=True,
         text=True,
