@@ -17,9 +17,9 @@ from benchmarks.answers.scale import Scale
 from benchmarks.answers.ticks import Maker, fifty_tasks
 from benchmarks.data_path.pipelines import ROOT
 from benchmarks.spread import Spread, spread
-from netsonde.model.window import TICK_NS
+from netsonde.model.window import TICK_NS, TICKS_PER_S
 from netsonde.monitor.main import Settings
-from netsonde.monitor.memory import return_freed
+from netsonde.monitor.memory import give_back, keep_freed
 from netsonde.monitor.tasks import Closed, Tasks
 from netsonde.recorder.ring import Recorder
 
@@ -55,7 +55,7 @@ def _agent_mb(scale: Scale) -> float:
 
 def simulate(ticks: int) -> dict[str, float]:
     """Take so many ticks; give {minutes: resident MB} at some of them."""
-    return_freed()
+    keep_freed()
     maker, found = Maker(_FLOWS), {}
     tasks = Tasks(Recorder(Settings().recorder_mb << 20), began_tick=_BEGIN_TICK)
     tasks.apply(fifty_tasks(_TASKS), _BEGIN_TICK)
@@ -65,6 +65,8 @@ def simulate(ticks: int) -> dict[str, float]:
         tasks.absorb(Closed(tick=tick, mono_ns=(1 + number) * TICK_NS))
         while tasks.work():
             pass
+        if (number + 1) % TICKS_PER_S == 0:
+            give_back()
         if (number + 1) % (ticks // _MARKS) == 0:
             found[f"{(number + 1) / 600:g}"] = _resident_mb()
     return found

@@ -72,6 +72,19 @@ def test_flips_lose_and_double_nothing(path: NetfilterPath) -> None:
     assert sum(1 for tick in ticks if tick.sides[_abi.OUT].packets) > 50
 
 
+def test_a_path_knows_while_nothing_was_counted(path: NetfilterPath) -> None:
+    sends = [packet(Flow("10.0.0.1", "10.0.0.2", 1000 + i, 53, 17), 100) for i in range(200)]
+    assert not path.is_untouched(), "nobody has looked at this buffer yet"
+    path.flip()
+    path.flip()
+    for data in [sends[0], sends[0], b"\x44" + bytes(39), *sends]:
+        assert path.is_untouched()
+        path.run("ns_local_out", data)
+        assert not path.is_untouched()
+        path.flip()
+    assert path.is_untouched()
+
+
 def test_a_second_monitor_is_refused_by_name(path: NetfilterPath) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     failure: list[BaseException] = []

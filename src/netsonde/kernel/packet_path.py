@@ -127,6 +127,10 @@ class PacketPath:
             self._reader.start()
         return self._ring.flip(self.sample_shift)
 
+    def is_untouched(self) -> bool:
+        """Never certain: packets may wait in the ring."""
+        return False
+
     def close(self) -> None:
         """End the reader and the socket; the views must not be used any more."""
         if self._reader is not None:

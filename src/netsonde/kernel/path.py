@@ -75,6 +75,12 @@ class CountingPath(Protocol):
     def flip(self) -> int:
         """Close the current epoch and give its number; nobody writes it when this returns."""
 
+    def is_untouched(self) -> bool:
+        """Tell whether certainly nothing was counted since the last flip; cheap.
+
+        What is being counted on another CPU at that moment will be of the current epoch.
+        """
+
     def close(self) -> None:
         """Detach and free everything; the views must not be used any more."""
 

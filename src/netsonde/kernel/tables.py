@@ -41,6 +41,7 @@ def missing_capabilities() -> list[str]:
 
 
 _MAPS = ("ns_control", "ns_slices", "ns_hot", "ns_cold", "ns_barrier", "ns_barrier_inner")
+_NEWS = ("inserts", "contended_packets", "drops")
 _CONFIG = "rodata"
 """How the map of the constants is pinned; libbpf calls it `.rodata`."""
 
@@ -110,6 +111,8 @@ class BpfTables:
         self._links: dict[Place, int] = {}
         """(program, where) -> file descriptor of its link."""
         self._maps: list[mmap.mmap] = []
+        self._read_news: dict[int, int] = {}
+        """Parity -> its news when it was flipped away from."""
         self._programs = tuple(programs)
         self._pins = pins
         self.lg_buckets = lg_buckets
@@ -171,6 +174,7 @@ class BpfTables:
     def _view_maps(self, hash_key: Sequence[int]) -> None:
         buckets = self._slice_count << self.lg_buckets
         self.slices = self._view("ns_slices", self._slice_count * _abi.SLICE.itemsize)
+        self._slice_counts = np.frombuffer(self.slices, _abi.SLICE)
         self.hot = self._view("ns_hot", buckets * _abi.HOT.itemsize)
         self.cold = self._view("ns_cold", buckets * _abi.COLD.itemsize)
         self._page = memoryview(self._map("ns_control", PAGE_BYTES, writable=True))
@@ -234,7 +238,22 @@ class BpfTables:
         closed = self.epoch
         self._write_control(next_epoch(closed))
         self._barrier()
+        self._read_news[closed & 1] = self._news(closed & 1)
         return closed
+
+    def is_untouched(self) -> bool:
+        """Tell whether nothing was counted since the last flip."""
+        parity = self.epoch & 1
+        return self._read_news.get(parity) == self._news(parity)
+
+    def _news(self, parity: int) -> int:
+        """Add up what grows in a parity's slices whenever anything is counted in a new epoch.
+
+        The first packet of a flow in an epoch is an insert or contended, anything else is a drop
+        (core/flowtable.h), and of each the number only grows.
+        """
+        slices = self._slice_counts[parity :: _abi.PARITIES]
+        return sum(int(slices[name].sum()) for name in _NEWS)
 
     def _barrier(self) -> None:
         """Wait until every program that runs now has ended."""

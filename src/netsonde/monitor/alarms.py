@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Sequence
 
 import structlog
@@ -16,6 +17,8 @@ from netsonde.monitor.event_log import EventLog
 from netsonde.recorder.detect import Detectors
 from netsonde.sketch.tick import Tick
 
+MAX_WAITING = 16
+"""Ticks that detectors have yet to see; then a tick waits for them."""
 _log = structlog.get_logger()
 
 
@@ -26,6 +29,7 @@ class Alarms:
         """`boot`: what tells this monitor's events from those of others on the host."""
         self.log = EventLog(boot)
         self._detectors = Detectors(os.uname().nodename, boot, time.thread_time_ns)
+        self._waiting: deque[Tick] = deque()
 
     def call_host(self, host: str) -> None:
         """Name the host in events from now on; an empty name changes nothing."""
@@ -33,11 +37,25 @@ class Alarms:
 
     def apply(self, detectors: Sequence[Detector], now_tick: int) -> None:
         """Run exactly these from now on; raises BadField and changes nothing."""
+        self.catch_up()
         self._tell(self._detectors.apply(detectors, now_tick, time.time_ns()))
 
     def absorb(self, tick: Tick) -> None:
-        """Take a closed tick."""
-        self._tell(self._detectors.absorb(tick, time.time_ns()))
+        """Take a closed tick; cheap, unless too many wait."""
+        self._waiting.append(tick)
+        while len(self._waiting) > MAX_WAITING:
+            self.work()
+
+    def work(self) -> bool:
+        """Let the detectors see one tick, in some milliseconds; False when none is left."""
+        if self._waiting:
+            self._tell(self._detectors.absorb(self._waiting.popleft(), time.time_ns()))
+        return bool(self._waiting)
+
+    def catch_up(self) -> None:
+        """Let them see all that was taken."""
+        while self.work():
+            pass
 
     def states(self) -> tuple[DetectorState, ...]:
         """Say how each detector fares."""

@@ -32,7 +32,7 @@ from netsonde.model.window import TICK_NS
 from netsonde.monitor import privilege
 from netsonde.monitor.alarms import Alarms
 from netsonde.monitor.keep import PAUSE_S, KeptFile, directory_beside
-from netsonde.monitor.memory import return_freed
+from netsonde.monitor.memory import give_back, keep_freed
 from netsonde.monitor.pace import Pace
 from netsonde.monitor.server import Server, bind
 from netsonde.monitor.takeover import close_gap
@@ -127,7 +127,7 @@ class Monitor:
         pace = Pace(config.cpu_budget_percent / 100)
         self._alarms = Alarms(secrets.token_hex(_BOOT_BYTES))
         self._ticker = Ticker(path, reader, self._absorb, pace)
-        self._upkeep = Upkeep(self._tasks.work, self._ticker.charge)
+        self._upkeep = Upkeep(self._work, self._ticker.charge)
 
     async def run(self, listener: socket.socket) -> None:
         """Count and answer until SIGTERM or SIGINT, then pass on what was counted."""
@@ -152,6 +152,7 @@ class Monitor:
                 self._upkeep.run(),
                 server.run(listener),
                 self._keep_up(),
+                _give_back(),
             ]
             running = [group.create_task(job) for job in jobs]
             await stop.wait()
@@ -159,6 +160,7 @@ class Monitor:
                 job.cancel()
         await self._ticker.flush()
         self._tasks.catch_up()
+        self._alarms.catch_up()
         self._keep()
         structlog.get_logger().info(
             "monitor stopped", packets=self._tasks.packets, drops=dict(self._tasks.drops)
@@ -168,6 +170,11 @@ class Monitor:
         self._tasks.absorb(closed)
         self._alarms.absorb(closed.tick)
         self._upkeep.wake()
+
+    def _work(self) -> bool:
+        """Do a piece for those who ask, then one for those who are told."""
+        left = self._tasks.work()
+        return self._alarms.work() or left
 
     async def _keep_up(self) -> None:
         """Keep the counts now and then, for the case that this process is killed."""
@@ -204,9 +211,16 @@ class Monitor:
         )
 
 
+async def _give_back() -> None:
+    """Give freed memory back every second, until cancelled."""
+    while True:
+        await asyncio.sleep(1)
+        give_back()
+
+
 def start(config: Settings) -> None:
     """Attach, give up root and serve; raises NetsondeError or OSError with a sentence."""
-    return_freed()
+    keep_freed()
     agent_uid, _ = privilege.user_ids("agent_user", config.agent_user)
     uid, gid = privilege.user_ids("user", config.user)
     secret = [secrets.randbits(64) for _ in range(_HASH_WORDS)]

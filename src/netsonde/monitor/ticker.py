@@ -25,6 +25,9 @@ from netsonde.monitor.wall import WallClock, read_clocks
 from netsonde.sketch.tick import Reader
 
 REFRESH_NS = 1_000_000_000
+LONGEST_EPOCH_NS = 1_000_000_000
+"""While nothing is counted ticks close without a flip, but for one so often: whoever takes over
+knows no better when it began."""
 _log = structlog.get_logger()
 
 
@@ -42,6 +45,9 @@ class Flippable(Protocol):
     def flip(self) -> int:
         """Close the current epoch and give its number; blocks until nobody writes it."""
 
+    def is_untouched(self) -> bool:
+        """Tell whether certainly nothing was counted since the last flip."""
+
 
 class Ticker:
     """Flips, reads and hands ticks on, in the event loop's thread."""
@@ -57,6 +63,10 @@ class Ticker:
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="flip")
         self._begun = 0
         self._closing: asyncio.Task[None] | None = None
+        self._epoch = 0
+        """The last one that was closed; 0 before the first."""
+        self._flipped_mono_ns = 0
+        """When that was."""
         self._wall = WallClock(read_clocks())
         self._cost_ns = 0
         self._owed_ns = 0
@@ -74,7 +84,8 @@ class Ticker:
             length_ns = self.pace.ticks * TICK_NS
             await asyncio.sleep((length_ns - time.time_ns() % length_ns) / 1e9)
             begun_mono_ns = time.monotonic_ns()
-            await self.flush()
+            if not self._pass_empty(begun_mono_ns):
+                await self.flush()
             if time.monotonic_ns() - begun_mono_ns > TICK_NS:
                 self.late_ticks += 1
             self._keep_pace(begun_mono_ns - last_mono_ns)
@@ -92,6 +103,21 @@ class Ticker:
                 await asyncio.shield(self._closing)
         return time.time_ns() // TICK_NS
 
+    def _pass_empty(self, now_mono_ns: int) -> bool:
+        """Hand on an empty tick, if it certainly is; most of a quiet host's are."""
+        closing = self._closing is not None and not self._closing.done()
+        old = now_mono_ns - self._flipped_mono_ns > LONGEST_EPOCH_NS
+        if closing or old or not self._path.is_untouched():
+            return False
+        begun_ns, now = time.thread_time_ns(), read_clocks()
+        named = self._wall.named(now)
+        first_id = None if named.first_tick == named.last_tick else named.first_tick
+        tick = self._reader.empty(named.last_tick, first_id=first_id)
+        step = named.clock_step
+        self._absorb(Closed(tick=tick, mono_ns=now.mono_ns, epoch=self._epoch, clock_step=step))
+        self._cost_ns += time.thread_time_ns() - begun_ns
+        return True
+
     def charge(self, cost_ns: int) -> None:
         """Count what ticks cost later on, seconds at a time, as a cost of the next second's."""
         self._owed_ns += cost_ns
@@ -107,6 +133,7 @@ class Ticker:
         begun_ns = time.thread_time_ns()
         now = read_clocks()
         epoch, named = self._path.flip(), self._wall.named(now)
+        self._epoch, self._flipped_mono_ns = epoch, now.mono_ns
         first_id = None if named.first_tick == named.last_tick else named.first_tick
         tick = self._reader.read(
             epoch, named.last_tick, first_id=first_id, thin_shift=self.pace.thin_shift

@@ -39,10 +39,10 @@ class Upkeep:
         while True:
             await self._due.wait()
             self._due.clear()
-            left = True
+            left = self._slice()
             while left:
-                left = self._slice()
                 await asyncio.sleep(_PAUSE_S)
+                left = self._slice()
 
     async def answer(self, slices: Answering) -> Answered:
         """Run an answer to its end; raises what it raises."""

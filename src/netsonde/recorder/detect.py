@@ -222,10 +222,11 @@ class Detectors:
 
     def _absorb(self, tick: int, records: bytes, wall_ns: int) -> list[Event]:
         told: list[_Told] = []
+        begun_ns = self._cpu_ns()
         for watch in self._watches.values():
-            begun_ns = self._cpu_ns()
             told += watch.absorb(tick, records)
-            watch.cpu_ns += self._cpu_ns() - begun_ns
+            ended_ns = self._cpu_ns()
+            watch.cpu_ns, begun_ns = watch.cpu_ns + ended_ns - begun_ns, ended_ns
         return self._events_of(told, wall_ns)
 
     def _events_of(self, told: Sequence[_Told], wall_ns: int) -> list[Event]:

@@ -86,7 +86,8 @@ class SpreadMeasure:
     def absorb(self, tick: int, records: bytes) -> None:
         """See Measure."""
         self._tick = tick
-        self._table.add(tick, records, self._match)
+        if records or any(self.held()):  # most ticks of a quiet host hold nothing
+            self._table.add(tick, records, self._match)
 
     def reached(self) -> tuple[list[bytes], int]:
         """See Measure."""
@@ -134,6 +135,8 @@ class CountMeasure:
     def absorb(self, tick: int, records: bytes) -> None:
         """See Measure."""
         self._tick = tick
+        if not records and not any(self._table.state()):
+            return
         keys = _core.KeyTable(self._masks, _TICK_KEYS, self._ports_only)
         keys.add(records, self._match)
         self._table.add(tick, keys.entries(), keys.absent()[1 if self._bytes else 0])

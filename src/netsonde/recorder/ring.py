@@ -109,7 +109,8 @@ class Recorder:
 
     def __init__(self, budget_bytes: int) -> None:
         """`budget_bytes`: memory to keep to; the steps of the last second and of the last ten may
-        take a fourth more in a flood, since what no longer step holds yet is not let go."""
+        take a fourth more in a flood, since what no longer step holds yet is not let go. While
+        the last second is asked about it is held in full: up to 20 MiB more (`tail.py`)."""
         share_bytes = budget_bytes // _SHARES
         self.batches = Batches()
         self._tail = Tail()
@@ -171,13 +172,15 @@ class Recorder:
             self._end_tick()
         self._pieces.append((at, tick))
         if full := self.batches.add(tick):
-            self._due.append(partial(self._join, full, None))
+            self._due += (full.join_half, partial(self._join, full, None))
         if self._second is None:
             self._second = replace(at)
         else:
             self._second.extend(at)
         if self._tail.wanted:
             self._due.appendleft(self._keep_up)
+        else:
+            self._tail.let_go()
         while len(self._due) > _MOST_DUE:
             self.work()
 
@@ -240,8 +243,11 @@ class Recorder:
             budget_bytes=self._budget_bytes,
         )
 
-    def _keep_up(self) -> None:
-        self._tail.keep_up(self._tiles())
+    def _keep_up(self, pieces: Iterator[None] | None = None) -> None:
+        """Do the next piece of it, before anything else that is due."""
+        pieces = pieces or self._tail.keep_up(self._tiles())
+        if next(pieces, self) is None:
+            self._due.appendleft(partial(self._keep_up, pieces))
 
     def _end_tick(self) -> None:
         """Make a step of the pieces of a tick."""
@@ -267,7 +273,7 @@ class Recorder:
         self._end_tick()
         batch, span, self._second = self.batches.close(ends_second=True), self._second, None
         if batch is not None and span is not None:
-            self._due.append(partial(self._join, batch, span))
+            self._due += (batch.join_half, partial(self._join, batch, span))
 
     def _join(self, batch: Batch, ended: _Span | None) -> None:
         """Add a batch to its second; `ended`: that second, when the batch is its last."""

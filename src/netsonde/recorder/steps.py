@@ -38,6 +38,11 @@ class Step:
         return unpack(self.held, self.placement) if isinstance(self.held, bytes) else self.held
 
     @property
+    def ticks(self) -> int:
+        """How many of the wall clock it is long."""
+        return self.last_tick - self.first_tick + 1
+
+    @property
     def size_bytes(self) -> int:
         """About the memory it takes."""
         held = len(self.held) if isinstance(self.held, bytes) else held_bytes(self.held)

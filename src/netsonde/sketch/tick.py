@@ -80,6 +80,9 @@ class Side:
         return self.spilled_bytes + self.contended_bytes + self.thinned_bytes
 
 
+_EMPTY = Side(packets=0, ip_bytes=0, drops=dict.fromkeys(DROP_CAUSES, 0))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tick:
     """The records of one tick, or of several in a row added up."""
@@ -189,6 +192,16 @@ class Reader:
             sides=(_side(tallies, _abi.IN, absent), _side(tallies, _abi.OUT, absent)),
             absent=absent,
             ranks=ranks,
+            placement=self._placement,
+        )
+
+    def empty(self, tick_id: int, *, first_id: int | None = None) -> Tick:
+        """Give a tick in which nothing was counted."""
+        return Tick(
+            id=tick_id,
+            first_id=first_id,
+            records=b"",
+            sides=(_EMPTY, _EMPTY),
             placement=self._placement,
         )
 

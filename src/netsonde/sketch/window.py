@@ -22,7 +22,7 @@ from netsonde.sketch.distinct import STANDARD_ERROR, Ranks, estimate
 from netsonde.sketch.kept import KeptTable, KeptWindow
 from netsonde.sketch.match import DIRECTIONS, match_bytes
 from netsonde.sketch.part import fingerprint
-from netsonde.sketch.summary import KEY_DTYPE, Summary
+from netsonde.sketch.summary import KEY_DTYPE, Keys, Summary
 from netsonde.sketch.tick import FRAME_BYTES, FRAME_PACKETS, Tick
 
 CAPACITY = 1 << 15
@@ -156,8 +156,7 @@ class Window:
             distinct_error = self.distinct_error(counter.key_type)
         lower, estimate, upper = self._counts(entries, increment, doubt)
         heavy = estimate > threshold * estimate.sum()
-        raw = entries.view(np.uint8).reshape(-1, _abi.ENTRY.itemsize)[:, :KEY_BYTES]
-        keys = np.ascontiguousarray(raw).view(KEY_DTYPE).reshape(-1)
+        keys = _keys(entries)
         chosen: slice | NDArray[np.bool_] = slice(None)
         if question.key is not None:
             chosen = keys == np.void(question.key)
@@ -184,9 +183,12 @@ class Window:
         column = _COLUMN[increment]
         if not kind.is_flow or self._absent is None:
             return np.full(len(entries), self._unlisted(column), np.int64)
-        keys = np.ascontiguousarray(entries["key"])
-        hidden = self._absent.of(keys, self._sides)[:, COLUMNS.index(column)]
-        own = hidden - entries["credit_" + column].astype(np.int64) + self._placeless(column)
+        hidden = self._absent.of(_keys(entries).view(_abi.KEY), self._sides)
+        own = (
+            hidden[:, COLUMNS.index(column)]
+            - entries["credit_" + column].astype(np.int64)
+            + self._placeless(column)
+        )
         return np.minimum(own, self._unlisted(column))
 
     def _absent_doubt(self, kind: KeyType, key: bytes | None, increment: Increment) -> int:
@@ -245,6 +247,12 @@ class Window:
         if upper > sure and key_type in self._ranks:
             guess = estimate(self._ranks[key_type])
         return Bound(lower=sure, estimate=min(max(sure, guess), upper), upper=upper)
+
+
+def _keys(entries: NDArray[np.void]) -> Keys:
+    """Copy their keys, as bytes: field by field it would cost five times as much."""
+    raw = entries.view(np.uint8).reshape(-1, _abi.ENTRY.itemsize)[:, :KEY_BYTES]
+    return np.ascontiguousarray(raw).view(KEY_DTYPE).reshape(-1)
 
 
 def _kept_table(table: _core.KeyTable) -> KeptTable:

@@ -7,18 +7,19 @@ import sys
 
 STORY = """
 import resource
-from netsonde.monitor.memory import return_freed
+from netsonde.monitor.memory import give_back, keep_freed
 
 def resident_kb():
     return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() // 1024
 
-return_freed()
+keep_freed()
 before = resident_kb()
 for size in (1 << 20, 4 << 20, 24 << 20):
     bytearray(b"x") * size  # freed at once: a threshold that moves would follow it
 held = [bytes(b"x" * (300 << 10)) for _ in range(200)]
 pins = held[::2]
 held = None
+give_back()
 print(resident_kb() - before, sum(map(len, pins)) // 1024)
 """
 

@@ -22,8 +22,13 @@ class Path:
         self.begun = threading.Semaphore(0)
         self.go = threading.Semaphore(0)
 
+        self.untouched = False
+
     def refresh(self) -> None:
         pass
+
+    def is_untouched(self) -> bool:
+        return self.untouched
 
     def flip(self) -> int:
         self.begun.release()
@@ -37,6 +42,9 @@ class Reader:
         self, epoch: int, tick_id: int, *, first_id: int | None = None, thin_shift: int = 0
     ) -> Tick:
         return Tick(id=tick_id, first_id=first_id, records=b"", sides=())
+
+    def empty(self, tick_id: int, *, first_id: int | None = None) -> Tick:
+        return self.read(0, tick_id, first_id=first_id)
 
     def next_sample_shift(self, tick: Tick) -> int:
         return 7
@@ -78,6 +86,38 @@ def test_ticks_follow_the_wall_clock() -> None:
         running.cancel()
         assert ticks == sorted(ticks)
         assert ticks[-1] - ticks[0] >= 3
+
+    asyncio.run(story())
+
+
+def test_ticks_of_a_quiet_host_need_no_flip_but_one_a_second() -> None:
+    async def story() -> None:
+        path, ticks, enough = Path(), [], asyncio.Event()
+        path.untouched = True
+        for _ in range(100):
+            path.go.release()
+
+        def absorb(closed: Closed) -> None:
+            ticks.append(closed)
+            if len(ticks) == 25:
+                enough.set()
+
+        ticker = Ticker(path, Reader(), absorb, Pace(1.0))
+        running = asyncio.create_task(ticker.run())
+        await asyncio.wait_for(enough.wait(), 20)
+        flips = path.flips
+        assert 2 <= flips <= 5
+        ids = [closed.tick.id for closed in ticks]
+        assert ids == sorted(set(ids)), "no tick twice"
+        epochs = [closed.epoch for closed in ticks]
+        assert epochs == sorted(epochs)
+        assert epochs[-1] == flips
+        await ticker.flush()
+        assert path.flips == flips + 1, "who asks gets a flip"
+        path.untouched = False
+        while path.flips < flips + 4:
+            await asyncio.sleep(0)
+        running.cancel()
 
     asyncio.run(story())
 

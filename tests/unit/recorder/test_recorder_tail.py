@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from netsonde.model.task import Counter, Filter, Question, Task
 from netsonde.model.window import Window
+from netsonde.recorder import steps as steps_module
 from netsonde.recorder import tail
 from netsonde.recorder.steps import Step
 from netsonde.recorder.tail import Tail
@@ -65,27 +66,67 @@ def test_joined_ticks_hold_what_they_held_one_by_one(flows: list[list[int]]) -> 
     assert summed(joined) == summed([one.tick for one in steps])
 
 
-def test_packed_steps_and_those_before_the_clock_was_set_stay_apart() -> None:
+def test_longer_steps_and_those_before_the_clock_was_set_stay_apart() -> None:
     steps = [step(0, [1]), step(1, [1]), step(2, [2], era=1), step(3, [2], era=1)]
     assert len(list(Tail().ticks(steps))) == 3
-    steps[2].pack()
+    steps[2].first_tick -= 9
     assert len(list(Tail().ticks(steps))) == 4
+
+
+def test_what_was_packed_since_it_was_joined_is_not_unpacked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    unpacked: list[int] = []
+    real = steps_module.unpack
+    monkeypatch.setattr(
+        steps_module, "unpack", lambda data, at: unpacked.append(1) or real(data, at)
+    )
+    kept, steps = Tail(), [step(number, [number]) for number in range(4)]
+    steps[0].pack()
+    assert summed(list(kept.ticks(steps[:3]))) == summed([one.tick for one in steps[:3]])
+    unpacked.clear()
+    steps[1].pack()
+    list(kept.keep_up(steps))
+    assert not unpacked
+    kept.let_go()
+    assert summed(list(kept.ticks(steps[1:]))) == summed([one.tick for one in steps[1:]])
+    assert len(unpacked) == 2, "one by the tail, one by this test"
 
 
 def test_ticks_are_joined_once_for_all_who_ask(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
     real = tail.merged
     monkeypatch.setattr(tail, "merged", lambda t, most: calls.append(len(t)) or real(t, most))
-    kept, steps = Tail(), [step(number, [number]) for number in range(12)]
+    kept, steps = Tail(), [step(number, [number]) for number in range(13)]
     for _ in range(3):
         list(kept.ticks(steps[:10]))
     assert calls == [10]
-    kept.keep_up(steps[:11])
+    list(kept.keep_up(steps[:11]))
     list(kept.ticks(steps[1:11]))
-    assert calls == [10, 10]
-    kept.keep_up(steps[:12])
-    kept.keep_up(steps[:12])
-    assert calls == [10, 10, 10], "nobody has asked since"
+    assert calls == [10, 10, 4, 6], "joined, and prepared in two pieces, before anybody asked"
+    list(kept.keep_up(steps[:12]))
+    assert summed(list(kept.ticks(steps[2:12]))) == summed([one.tick for one in steps[2:12]])
+    assert calls[4:] == [2, 4, 6], "what was prepared and the newest"
+    list(kept.keep_up(steps))
+    list(kept.keep_up(steps))
+    assert calls[7:] == [2, 4, 6], "nobody has asked since"
+
+
+@given(st.lists(st.sampled_from(["ask", "piece", "close", "let go"]), max_size=60))
+def test_whatever_comes_between_its_pieces_nothing_is_lost(story: list[str]) -> None:
+    kept, steps, pieces = Tail(), [step(number, [number % 7]) for number in range(80)], iter(())
+    end = 10
+    for event in [*story, "ask"]:
+        if event == "ask":
+            run = steps[end - 10 : end]
+            assert summed(list(kept.ticks(run))) == summed([one.tick for one in run])
+        elif event == "piece":
+            next(pieces, None)
+        elif event == "let go":
+            kept.let_go()
+        else:
+            end += 1
+            pieces = kept.keep_up(steps[:end])
 
 
 def test_more_than_there_is_room_for_is_not_joined(monkeypatch: pytest.MonkeyPatch) -> None:
