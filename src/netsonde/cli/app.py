@@ -10,6 +10,8 @@ from importlib.metadata import version
 from cyclopts import App, CycloptsError
 
 from netsonde.cli import exits, wording
+from netsonde.command.reading import is_group
+from netsonde.command.wording import chain_of, command_of, of_arguments, told
 from netsonde.model.errors import NetsondeError
 
 app = App(
@@ -19,15 +21,26 @@ app = App(
     help_epilogue=exits.HELP,
     version=lambda: version("netsonde"),
 )
-_HELP = {"-h", "--help", "--version"}
 
 app.command("netsonde.cli.ask:app", name="ask")
 app.command("netsonde.cli.task:app", name="task")
-app.command("netsonde.cli.events:events", name="events")
+app.command(
+    "netsonde.cli.events:events",
+    name="events",
+    help_epilogue="Such as: netsonde events --follow --detector port_scan",
+)
 app.command("netsonde.cli.detector:app", name="detector")
 app.command("netsonde.cli.webhook:app", name="webhook")
-app.command("netsonde.cli.host:host", name="host")
-app.command("netsonde.cli.completion:completion", name="completion")
+app.command(
+    "netsonde.cli.host:host",
+    name="host",
+    help_epilogue="Such as: netsonde host --url http://10.0.0.2:8000",
+)
+app.command(
+    "netsonde.cli.completion:completion",
+    name="completion",
+    help_epilogue="Such as: netsonde completion bash",
+)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -39,23 +52,18 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
         if isinstance(status, int):
             return status
-        # A group without a command prints its help as well, but nothing was done.
-        return exits.OK if _HELP & set(arguments) else exits.WRONG
+        return exits.WRONG if is_group(app, arguments) else exits.OK
     except CycloptsError as error:
-        said = wording.of_arguments(error)
-        status = exits.WRONG
+        chain = chain_of(app, arguments)
+        said, status = of_arguments(error, app, chain), exits.WRONG
     except NetsondeError as error:
-        said, status = wording.of_failure(error, _chain(arguments))
+        chain = chain_of(app, arguments)
+        said, status = wording.of_failure(error, command_of(app, chain))
     except KeyboardInterrupt:
         return exits.INTERRUPTED
     except BrokenPipeError:
         # Whoever read has seen enough; nothing more may be written at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exits.OK
-    sys.stderr.write(wording.told(_chain(arguments), said, status, app))
+    sys.stderr.write(told(app, chain, said, wrong=status == exits.WRONG))
     return status
-
-
-def _chain(arguments: Sequence[str]) -> tuple[str, ...]:
-    chain, _, _ = app.parse_commands(list(arguments))
-    return chain

@@ -14,7 +14,7 @@ def completion(shell: Literal["bash", "zsh", "fish"]) -> int:
     """Print the completion script of a shell.
 
     Args:
-        shell: bash: add 'source <(netsonde completion bash)' to ~/.bashrc
+        shell: bash, zsh or fish; for bash add 'source <(netsonde completion bash)' to ~/.bashrc
     """
     from netsonde.cli.app import app
     from netsonde.cli.main import PROGRAMS

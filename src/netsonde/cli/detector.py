@@ -9,6 +9,7 @@ from cyclopts import App, Parameter
 
 from netsonde.cli import exits
 from netsonde.cli.options import Increment, Listed, Packets, Plain, Service
+from netsonde.command.reading import MaybeWhole
 from netsonde.model.asked import FilterText
 from netsonde.model.errors import BadField
 from netsonde.model.resource import DetectorBody, DetectorSpec
@@ -44,7 +45,7 @@ class Wanted:
     "key type of who is named; a new detector needs it"
     of: str | None = None
     "of spread: what is counted once for each key"
-    threshold: int | None = None
+    threshold: MaybeWhole = None
     "raise at this measure; a new detector needs it"
     window: str | None = None
     "measured over the last so long, 100ms to 60s"
@@ -60,6 +61,10 @@ class Wanted:
     "what an event says; {key}, {count} and {window} are filled in"
     enabled: bool | None = None
     "whether it is on"
+
+    def given(self) -> dict[str, object]:
+        """Give the fields that were given."""
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 @app.command(
@@ -77,10 +82,12 @@ def set_(
     """Change a detector, or make one; what is not given stays as it is.
 
     Args:
-        name: of the detector: lower case, a-z 0-9 _
+        name: the detector's: 1 to 40 of a-z, 0-9 and _, a letter first
     """
-    from netsonde.cli import printing
+    from netsonde.cli import checking, printing
 
+    checking.check_detector(name, wanted.given())
+    packets.filter_text()
     with service.client() as client:
         known = {body.name: body.spec for body in client.detectors.list()}
         body = client.detectors.set(name, _changed(known.get(name), wanted, packets))
@@ -97,7 +104,7 @@ def remove(name: str, *, service: Service = Service()) -> int:
     """Remove a detector; a built-in one becomes as it was.
 
     Args:
-        name: of the detector, as 'netsonde detector list' tells it
+        name: the detector's, as 'netsonde detector list' tells it
     """
     from netsonde.cli import printing
 
@@ -110,7 +117,7 @@ def remove(name: str, *, service: Service = Service()) -> int:
 def _changed(known: DetectorSpec | None, wanted: Wanted, packets: Packets) -> DetectorSpec:
     import msgspec
 
-    fields = {name: value for name, value in vars(wanted).items() if value is not None}
+    fields = wanted.given()
     if known is None:
         for name in _NEEDED:
             if name not in fields:

@@ -12,7 +12,9 @@ from cyclopts import Parameter
 
 from netsonde.cli import exits
 from netsonde.cli.options import Listed, Service
+from netsonde.command.reading import Whole
 from netsonde.model.detector import Event
+from netsonde.model.errors import BadField
 from netsonde.model.window import TICK_NS, wall_text
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ State = Literal["raised", "cleared"]
 def events(
     *,
     follow: Annotated[bool, Parameter(negative="", show_default=False)] = False,
-    limit: int = 50,
+    limit: Whole = 50,
     after: str | None = None,
     detector: str | None = None,
     state: State | None = None,
@@ -43,6 +45,8 @@ def events(
         state: only alarms that were raised, or cleared.
         evidence: print also the flows that an event is about.
     """
+    if limit < 0:
+        raise BadField("limit", limit, "0 or more")
     with service.client() as client:
         chosen = _chosen(client, limit, after, detector, state, follow=follow)
         if output.csv:
@@ -82,7 +86,7 @@ def _past(
     detector: str | None,
     state: State | None,
 ) -> Iterator[Event]:
-    latest: deque[Event] = deque(maxlen=max(0, limit))
+    latest: deque[Event] = deque(maxlen=limit)
     while True:
         page = client.past_events(after=after, limit=PAGE, detector=detector, state=state)
         latest += page.events

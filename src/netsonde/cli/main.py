@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 from importlib.metadata import version
 from pathlib import Path
 
@@ -81,9 +80,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         sys.exit(run(arguments))
     if command not in PROGRAMS:
-        close = get_close_matches(command, COMMANDS, n=1)
-        hint = f"did you mean '{close[0]}'?" if close else f"one of {', '.join(COMMANDS)}"
-        sys.stderr.write(f"netsonde: no command '{command}'; {hint}\n")
+        from netsonde.command.wording import no_command
+
+        sys.stderr.write(no_command("netsonde", command, [*COMMANDS, "--help", "--version"]))
         sys.exit(2)
     path = program(command)
     try:

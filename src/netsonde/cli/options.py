@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Group, Parameter
 
+from netsonde.command.reading import MaybeWhole
 from netsonde.model.asked import FilterText, FlowName, IncrementName
 from netsonde.model.errors import BadField
 
@@ -65,7 +66,7 @@ class About:
 
     window: str | None = None
     "'last 30s', real_time, total (of a task), or a range 2026-11-24T12:04:00Z/2026-11-24T12:05:00Z"
-    task: int | None = None
+    task: MaybeWhole = None
     "ask about a task, by its id, instead of packets chosen here"
     scope: Literal["host", "subtree"] | None = None
     "the asked host alone, or everyone below it (the default of a root)"
@@ -127,6 +128,8 @@ class Service:
 
     def client(self) -> Client:
         """Give a client of it."""
+        if not 0 < self.timeout < float("inf"):
+            raise BadField("timeout", self.timeout, "more than 0 seconds")
         from netsonde.client import Client
 
         return Client(self.url, timeout_s=self.timeout)

@@ -8,6 +8,7 @@ from cyclopts import App
 
 from netsonde.cli import exits
 from netsonde.cli.options import Listed, Packets, Plain, Service
+from netsonde.command.reading import Whole
 from netsonde.model.asked import FilterText
 from netsonde.model.resource import TaskBody
 
@@ -47,7 +48,7 @@ def add(
 
 @app.command(help_epilogue="Such as: netsonde task change 7 src dst:bytes --dport 443")
 def change(
-    id: int,  # noqa: A002
+    id: Whole,  # noqa: A002
     *counters: str,
     scope: Literal["host", "subtree"] | None = None,
     packets: Packets = Packets(),
@@ -57,7 +58,7 @@ def change(
     """Change a task; what is not said stays, and counters that stay go on counting.
 
     Args:
-        id: of the task, as 'netsonde task list' tells it
+        id: the task's, as 'netsonde task list' tells it
         counters: all key types to count by from now on; without any, those that it has.
         scope: the asked host alone, or everyone below it.
     """
@@ -92,11 +93,11 @@ def list_(*, output: Listed = Listed(), service: Service = Service()) -> int:
 
 
 @app.command(help_epilogue="Such as: netsonde task show 7")
-def show(id: int, *, output: Plain = Plain(), service: Service = Service()) -> int:  # noqa: A002
+def show(id: Whole, *, output: Plain = Plain(), service: Service = Service()) -> int:  # noqa: A002
     """Show a task.
 
     Args:
-        id: of the task, as 'netsonde task list' tells it
+        id: the task's, as 'netsonde task list' tells it
     """
     with service.client() as client:
         body = client.tasks.get(id)
@@ -104,11 +105,11 @@ def show(id: int, *, output: Plain = Plain(), service: Service = Service()) -> i
 
 
 @app.command(help_epilogue="Such as: netsonde task remove 7")
-def remove(id: int, *, service: Service = Service()) -> int:  # noqa: A002
+def remove(id: Whole, *, service: Service = Service()) -> int:  # noqa: A002
     """Remove a task and what it counted.
 
     Args:
-        id: of the task, as 'netsonde task list' tells it
+        id: the task's, as 'netsonde task list' tells it
     """
     from netsonde.cli import printing
 

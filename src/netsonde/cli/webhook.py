@@ -43,12 +43,13 @@ def set_(
     """Make or change a webhook.
 
     Args:
-        name: of the webhook: lower case, a-z 0-9 _
-        to: where to send events: http://...
+        name: the webhook's: 1 to 40 of a-z, 0-9 and _, a letter first
+        to: where to send events, such as http://10.0.0.1:9000/alarm
         detector: only events of this detector; may be given again.
     """
-    from netsonde.cli import printing
+    from netsonde.cli import checking, printing
 
+    checking.check_webhook(name, to, detector)
     with service.client() as client:
         body = client.webhooks.set(name, to, detectors=detector or None)
     if output.json:
@@ -63,7 +64,7 @@ def remove(name: str, *, service: Service = Service()) -> int:
     """Remove a webhook.
 
     Args:
-        name: of the webhook, as 'netsonde webhook list' tells it
+        name: the webhook's, as 'netsonde webhook list' tells it
     """
     from netsonde.cli import printing
 

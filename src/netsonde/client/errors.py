@@ -16,6 +16,7 @@ NetsondeError              of netsonde.model.errors
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -129,11 +130,24 @@ def translated(url: str) -> Iterator[None]:
     except tuple(foreign for foreign, _, _ in FOREIGN) as error:
         for foreign, ours, what in FOREIGN:
             if isinstance(error, foreign):
-                why = f": {error}" if str(error) else ""
+                told = _told(error)
+                why = f": {told}" if told else ""
                 raise ours(f"{url} {what}{why}") from error
         raise
     except msgspec.DecodeError as error:  # ValidationError is one of these
         raise NotUnderstood(f"{url} {_NOT_OURS}: {error}") from error
+
+
+def _told(error: BaseException) -> str:
+    """Give the operating system's words where there are some: httpx says that attempts failed."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, BaseExceptionGroup):
+            cause = cause.exceptions[0]
+        if isinstance(cause, OSError) and cause.errno is not None:
+            return os.strerror(cause.errno) if cause.errno > 0 else str(cause.strerror)
+        cause = cause.__cause__ or cause.__context__
+    return str(error)
 
 
 def refusal(status: int, data: bytes, url: str) -> ClientError:

@@ -36,11 +36,12 @@ class Http:
     def __init__(
         self, url: str | None, timeout_s: float, transport: httpx.AsyncBaseTransport | None
     ) -> None:
-        self.url = (url or default_url()).rstrip("/")
+        given = url or default_url()
+        self.url = given.rstrip("/")
         with errors.translated(self.url):
             parsed = httpx.URL(self.url)
         if parsed.scheme not in ("http", "https") or not parsed.host:
-            raise errors.BadAddress(f"url is {self.url!r}; allowed: http://HOST:PORT")
+            raise errors.BadAddress(f"url is {given!r}; allowed: http://HOST:PORT")
         self._timeout_s = timeout_s
         # Agents are on a network of the operator's, so proxies of the environment are not asked.
         self._client = httpx.AsyncClient(

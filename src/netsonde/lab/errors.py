@@ -9,4 +9,4 @@ class OptionError(LabError):
     """An option whose value cannot be accepted; nothing was changed."""
 
     def __init__(self, option: str, value: object, allowed: str) -> None:
-        super().__init__(f"option '{option}' is {value!r:.120}; allowed: {allowed}")
+        super().__init__(f"{option} is '{value!s:.120}'; allowed: {allowed}")

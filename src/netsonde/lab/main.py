@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, Parameter
 
+from netsonde.command import reading
+from netsonde.command.reading import Whole
 from netsonde.lab import daemons, execute, ping, state, status, world
 from netsonde.lab.errors import LabError, OptionError
 from netsonde.lab.rate import Rate
@@ -28,8 +31,8 @@ app = App(
 @app.command
 def up(
     *,
-    depth: int = 2,
-    fanout: int = 3,
+    depth: Whole = 2,
+    fanout: Whole = 3,
     rate: str | None = None,
     hook: str = "auto",
     daemons: bool = True,
@@ -110,7 +113,7 @@ def exec_(host: str, *command: Annotated[str, Parameter(allow_leading_hyphen=Tru
 
 
 @app.command
-def pingall(*, count: int = 1) -> int:
+def pingall(*, count: Whole = 1) -> int:
     """Let every host ping every other host; exit status 1 when a reply is missing.
 
     Parameters
@@ -173,12 +176,10 @@ def restart(host: str, daemon: Literal["monitor", "agent"] | None = None) -> Non
             daemons.start([found], name, lab.hook, deadline_mono_s=daemons.deadline_mono_s(1))
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and end the process with its status."""
     try:
-        sys.exit(app(exit_on_error=False))
-    except CycloptsError:  # has printed itself
-        sys.exit(2)
+        sys.exit(reading.run(app, sys.argv[1:] if argv is None else argv))
     except (LabError, OSError) as error:
         print(f"netsonde lab: {error}", file=sys.stderr)
         sys.exit(2)

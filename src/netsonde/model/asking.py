@@ -14,6 +14,10 @@ from netsonde.model.window import TICKS_PER_S, TOTAL, Window
 
 DEFAULT_WINDOW = Window.last(100)
 """Of a question without a task: ten seconds."""
+MAX_WINDOW_S = 60
+"""Longest window of a detector."""
+MAX_CLEAR_S = 600
+"""Longest time after which an alarm is cleared."""
 
 
 def checked_filter(text: FilterText) -> Filter:
@@ -71,9 +75,9 @@ def checked_detector(name: str, spec: DetectorSpec) -> Detector:
         increment=Increment(spec.increment),
         threshold=spec.threshold,
         factor=spec.factor,
-        window_ticks=_ticks("window", spec.window, 60),
+        window_ticks=length_ticks("window", spec.window, MAX_WINDOW_S),
         clear_ratio=spec.clear_ratio,
-        clear_ticks=_ticks("clear", spec.clear, 600),
+        clear_ticks=length_ticks("clear", spec.clear, MAX_CLEAR_S),
         sentence=spec.sentence,
     )
     detector.check()
@@ -110,7 +114,8 @@ def key_types(by: str, of: str | None = None) -> tuple[KeyType, KeyType | None]:
     return kind, counted
 
 
-def _ticks(field: str, text: str, most_s: int) -> int:
+def length_ticks(field: str, text: str, most_s: int) -> int:
+    """Read a length of time of a detector, such as `5s`; raises BadField naming `field`."""
     allowed = f"100ms to {most_s}s, such as 5s"
     try:
         ticks = Window.parse(f"last {text}", field).ticks

@@ -26,7 +26,10 @@ MAX_SPREAD = 8192
 MAX_EVENTS = 1024
 """Latest events that a monitor holds for an agent that was away."""
 
-Name = Annotated[str, Meta(pattern="^[a-z][a-z0-9_]{0,39}$", description="lower case, a-z 0-9 _")]
+Name = Annotated[
+    str,
+    Meta(pattern="^[a-z][a-z0-9_]{0,39}$", description="1 to 40 of a-z, 0-9 and _, a letter first"),
+]
 
 
 class Detector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

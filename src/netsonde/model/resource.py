@@ -96,7 +96,14 @@ class EventPage(msgspec.Struct, frozen=True, kw_only=True):
 class Webhook(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where events are sent by POST, one JSON `Event` each."""
 
-    url: Annotated[str, Meta(pattern="^https?://", max_length=2000)]
+    url: Annotated[
+        str,
+        Meta(
+            pattern="^https?://",
+            max_length=2000,
+            description="http://HOST/PATH or https://..., at most 2000 characters",
+        ),
+    ]
     detectors: tuple[Name, ...] | None = None
     """None: all."""
 

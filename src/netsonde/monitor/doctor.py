@@ -17,6 +17,7 @@ from cyclopts import App
 from rich.console import Console
 from rich.table import Table
 
+from netsonde.command import reading
 from netsonde.kernel.attached import Attachment, attachments, kernel_release
 from netsonde.kernel.hooks import HOOKS, namespace_is_claimed
 from netsonde.kernel.pins import find
@@ -138,7 +139,7 @@ def doctor(*, json: bool = False) -> int:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the console script."""
-    sys.exit(app(sys.argv[1:] if argv is None else argv, result_action="return_value"))
+    sys.exit(reading.run(app, sys.argv[1:] if argv is None else argv))
 
 
 if __name__ == "__main__":

@@ -24,10 +24,13 @@ from rich.progress import Progress
 
 from netsonde.client.sheet import sheet
 from netsonde.client.text import lines
+from netsonde.command import reading
+from netsonde.command.reading import MaybeWhole
 from netsonde.model.asked import Asked
 from netsonde.model.asking import checked_filter
 from netsonde.model.errors import BadField
 from netsonde.model.key import KeyType
+from netsonde.model.meant import meant
 from netsonde.model.task import Counter, Increment, Task
 from netsonde.model.window import TICKS_PER_S
 from netsonde.replay import answering, largest
@@ -54,7 +57,7 @@ def replay(
     ask: Kind | None = None,
     detect: bool = False,
     key: str | None = None,
-    top: int | None = None,
+    top: MaybeWhole = None,
     passing: Passing = _EVERYTHING,
     wanted: Wanted = _NOTHING,
     json: bool = False,
@@ -199,11 +202,12 @@ def _status(broken: str | None, files: Sequence[Path]) -> int:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the console script."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
     try:
-        sys.exit(app(sys.argv[1:] if argv is None else argv, result_action="return_value"))
+        sys.exit(reading.run(app, arguments))
     except BadField as error:
-        sys.stderr.write(f"netsonde replay: {error}\n")
-        sys.exit(2)
+        guess = meant(error.field, str(error.value), error.allowed)
+        sys.exit(reading.refuse(app, arguments, error, guess))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, get_args
 import msgspec
 from cyclopts import Parameter
 
+from netsonde.command.reading import MaybeWhole
 from netsonde.model import asked as model
 from netsonde.model.asked import Asked, FilterText, FlowName, IncrementName, StepName
 from netsonde.model.errors import BadField
@@ -66,11 +67,11 @@ class Wanted:
     increment: Annotated[
         IncrementName | None, _said("what to add for each packet: packets (default) or bytes")
     ] = None
-    k: Annotated[int | None, _said("of top, spreaders and change: how many keys, 1 to 1000")] = None
+    k: Annotated[MaybeWhole, _said("of top, spreaders and change: how many keys, 1 to 1000")] = None
     share: Annotated[float | None, _said("of top: keys over this share of the total, 0 to 1")] = (
         None
     )
-    limit: Annotated[int | None, _said("of keys: how many on a page, 1 to 1000")] = None
+    limit: Annotated[MaybeWhole, _said("of keys: how many on a page, 1 to 1000")] = None
     after: Annotated[str | None, _said("of keys: the last key of the page before")] = None
     quantiles: Annotated[
         list[float] | None, _said("of distribution: shares 0 to 1; repeat the option for more")

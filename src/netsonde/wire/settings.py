@@ -12,11 +12,12 @@ import tomllib
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import msgspec
 
 from netsonde.model.errors import BadField
+from netsonde.model.strict import allowed
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -24,14 +25,10 @@ T = TypeVar("T", bound=msgspec.Struct)
 def read(settings: type[T], program: str, description: str, argv: Sequence[str]) -> T:
     """Read flags and the file named by `--config`.
 
-    Raises BadField for an unknown key or a bad value; argparse itself ends the process with
-    status 2 for an unknown flag, and with 0 after `--help`.
+    Raises BadField for an unknown key or flag, or a bad value; `--help` ends the process with 0.
     """
     fields = msgspec.structs.fields(settings)
-    parser = argparse.ArgumentParser(
-        prog=program,
-        description=description,
-    )
+    parser = _Parser(prog=program, description=description, allow_abbrev=False)
     parser.add_argument("--config", metavar="FILE", help="TOML file with the same settings")
     for field in fields:
         alone: dict[str, Any] = {"nargs": "?", "const": True} if _plain(field.type) is bool else {}
@@ -43,7 +40,11 @@ def read(settings: type[T], program: str, description: str, argv: Sequence[str])
             help=_help(field),
             **alone,
         )
-    given = vars(parser.parse_args(argv))
+    found, unknown = parser.parse_known_args(argv)
+    if unknown:
+        flags = ["--config", *("--" + field.name.replace("_", "-") for field in fields)]
+        raise BadField("option", unknown[0], ", ".join(flags))
+    given = vars(found)
     path = given.pop("config")
     values = (_read_file(Path(path), [field.name for field in fields]) if path else {}) | given
     for field in fields:
@@ -52,11 +53,20 @@ def read(settings: type[T], program: str, description: str, argv: Sequence[str])
     return msgspec.convert(values, settings, strict=False)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says in a sentence what argparse would say below its usage."""
+
+    def error(self, message: str) -> NoReturn:
+        flag = message.removeprefix("argument ").partition(": ")[0]
+        raise BadField(flag, None, "a value behind it")
+
+
 def _read_file(path: Path, known: Sequence[str]) -> dict[str, Any]:
     try:
         values = tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadField("config", str(path), f"a readable TOML file ({error})") from None
+        why = error.strerror if isinstance(error, OSError) else error
+        raise BadField("config", str(path), f"a readable TOML file ({why})") from None
     for name in values:
         if name not in known:
             raise BadField(name, values[name], f"one of the settings {', '.join(known)}")
@@ -67,7 +77,7 @@ def _check(field: msgspec.structs.FieldInfo, value: object) -> None:
     try:
         msgspec.convert(value, field.type, strict=False)
     except msgspec.ValidationError as error:
-        raise BadField(field.name, value, f"{_metavar(field.type)} ({error})") from None
+        raise BadField(field.name, value, allowed(field.type) or str(error)) from None
 
 
 def _meta(kind: Any) -> msgspec.Meta | None:

@@ -76,7 +76,7 @@ async def test_detectors_outlive_the_agent(fleet: Fleet) -> None:
 
 
 REFUSED = [
-    ("elephant", {**MINE, "threshold": 0}, "threshold", ">= 1"),
+    ("elephant", {**MINE, "threshold": 0}, "threshold", "a whole number, 1 to"),
     ("elephant", {**MINE, "window": "2m"}, "window", "60s"),
     ("elephant", {**MINE, "clear": "soon"}, "clear", "600s"),
     ("elephant", {**MINE, "by": "destination"}, "by", "src_dport"),

@@ -102,9 +102,9 @@ REFUSED = [
     ({"ask": "who"}, 400, "ask", "spreaders"),
     ({"ask": "top"}, 400, "by", "increment"),
     ({"ask": "top", "by": "srcs"}, 400, "by", "src_dport"),
-    ({"ask": "top", "by": "src", "k": 0}, 400, "k", ">= 1"),
-    ({"ask": "top", "by": "src", "k": "9"}, 400, "k", "int"),
-    ({"ask": "top", "by": "src", "share": 1.5}, 400, "share", "<= 1"),
+    ({"ask": "top", "by": "src", "k": 0}, 400, "k", "a whole number, 1 to 1000"),
+    ({"ask": "top", "by": "src", "k": "9"}, 400, "k", "a whole number"),
+    ({"ask": "top", "by": "src", "share": 1.5}, 400, "share", "a number, 0 to 1"),
     ({"ask": "top", "by": "src", "window": "yesterday"}, 400, "window", "last 30s"),
     ({"ask": "count", "window": "2900-01-01T00:00Z/2900-01-01T01:00Z"}, 400, "window", "before"),
     ({"ask": "count", "window": "2200-01-01T00:00Z/2200-01-01T01:00Z"}, 400, "window", "begun"),
@@ -113,9 +113,9 @@ REFUSED = [
     ({"ask": "count", "filter": {"src": "10.0.0.300"}}, 400, "src", "address"),
     ({"ask": "count", "filter": {"src": "10.0.0.1", "dst": "fd00::1"}}, 400, "dst", "same family"),
     ({"ask": "spreaders", "by": "src", "of": "src_dst"}, 400, "of", "not in by"),
-    ({"ask": "series", "step": "1m"}, 400, "step", "1m"),
+    ({"ask": "series", "step": "1m"}, 400, "step", "100ms, 10s, 1s"),
     ({"ask": "series", "step": "100ms", "window": "last 24h"}, 400, "window", "whole steps"),
-    ({"ask": "count", "scope": "world"}, 400, "scope", "world"),
+    ({"ask": "count", "scope": "world"}, 400, "scope", "host, subtree"),
 ]
 
 

@@ -122,7 +122,7 @@ REFUSED = [
     ({"counters": [{"by": "srcdst"}]}, "by", "srcdst", "src_dport"),
     ({"counters": [{"by": "src"}, {"by": "src"}]}, "by", "src", "one counter"),
     ({"counters": [{}]}, "counters[0].by", None, "hitter_threshold"),
-    ({"counters": [{"by": 5}]}, "counters[0].by", "5", "str"),
+    ({"counters": [{"by": 5}]}, "counters[0].by", "5", "text"),
     ({"counters": [{"by": "src"}] * 17}, "counters", "[{", "length <= 16"),
     (
         {"counters": [{"by": "src", "hitter_threshold": 2}]},
@@ -133,9 +133,9 @@ REFUSED = [
     ({"filter": {"srcc": "10.0.0.1"}}, "filter.srcc", "10.0.0.1", "interface, family, proto"),
     ({"filter": {"src": "10.0.0.1/24"}}, "src", "10.0.0.1/24", "host bits"),
     ({"filter": {"dport": "80-70"}}, "dport", "80-70", "ends before"),
-    ({"filter": {"family": 5}}, "filter.family", "5", "5"),
+    ({"filter": {"family": 5}}, "filter.family", "5", "4, 6"),
     ({"filter": {"proto": "icmp", "dport": 80}}, "dport", "80", "no ports"),
-    ({"scope": "all"}, "scope", "all", "all"),
+    ({"scope": "all"}, "scope", "all", "host, subtree"),
     ({"filters": {}}, "filters", "{}", "filter, counters, scope"),
     ([], "body", "[]", "object"),
 ]

@@ -175,47 +175,6 @@ def test_a_group_alone_shows_its_help_and_did_nothing(
     assert alone.strip() == asked_for.strip()
 
 
-@pytest.mark.parametrize(
-    ("argv", "sentence"),
-    [
-        ("ask tpo", "did you mean 'top'?"),
-        ("ask top", "BY is missing"),
-        ("ask top scr", "BY is 'scr'; did you mean src?"),
-        ("ask top src,dst", "did you mean src_dst?"),
-        ("ask top src --kk 3", "did you mean --k?"),
-        ("ask top src --k x", "--k is 'x'; allowed: a whole number"),
-        ("ask top src --share x", "--share is 'x'; allowed: a number"),
-        ("ask top src dst", "'dst' is one too many"),
-        ("ask top src --family 5", "choose from: 4, 6"),
-        ("ask top src --window 30s", "did you mean 'last 30s'?"),
-        ("ask top src --window total", "total of a task only"),
-        ("ask top src --proto tpc", "--proto is 'tpc'"),
-        ("ask top src --task 7 --proto tcp", "not both"),
-        ("ask count 10.0.0.6", "--by is missing"),
-        ("ask count 10.0.0 --by src", "KEY is '10.0.0'"),
-        ("ask spreaders src --of src_dport", "--of is 'src_dport'"),
-        ("ask change dst --against 5m", "did you mean 'last 300s'?"),
-        ("task show seven", "ID is 'seven'"),
-        ("task add src:byte", ":packets or :bytes"),
-        ("task remvoe 7", "did you mean 'remove'?"),
-        ("events --folow", "did you mean --follow?"),
-        ("completion tcsh", "choose from: 'bash'"),
-        ("host --url nowhere", "http://HOST:PORT"),
-    ],
-)
-def test_wrong_arguments_say_what_to_type(
-    capsys: pytest.CaptureFixture[str], argv: str, sentence: str
-) -> None:
-    assert app.run(argv.split()) == exits.WRONG
-    printed, said = capsys.readouterr()
-    assert printed == ""
-    assert sentence.lower() in " ".join(said.split()).lower()
-    assert max(map(len, said.splitlines())) <= 80
-    command = " ".join(argv.split()[: 1 if argv.split(maxsplit=1)[0] in ("events", "host") else 2])
-    assert said.startswith(f"netsonde {command}"[: len("netsonde ask")])
-    assert "--help' tells more" in said
-
-
 def event(number: int) -> Event:
     page = {"id": f"h4-1-{number}", "detector": "port_scan", "state": "raised", "host": "10.0.0.4"}
     bound = {"lower": 85, "estimate": 85, "upper": 85}

@@ -33,39 +33,11 @@ def test_help_names_every_command() -> None:
     assert run().returncode == 2
 
 
-@pytest.mark.parametrize(
-    ("argv", "status", "sentence"),
-    [
-        (["rplay"], 2, "did you mean 'replay'?"),
-        (["frobnicate"], 2, "no command 'frobnicate'"),
-        (["replay", "/nowhere.pcap"], 2, "field 'FILE' is '/nowhere.pcap'"),
-        (["replay", __file__], 2, "a pcap or pcapng file"),
-        (["replay", __file__, "--key", "src_src"], 2, "field 'key' is 'src_src'"),
-        (["replay", __file__, "--top", "0"], 2, "field 'top' is 0"),
-        (["replay", __file__, "--proto", "tpc"], 2, "field 'proto' is 'tpc'"),
-        (["replay", __file__, "--src", "10.0.0.1/24"], 2, "field 'src' is '10.0.0.1/24'"),
-        (["replay"], 2, "field 'FILE' is missing"),
-        (["replay", __file__, "--by", "src"], 2, "--ask KIND with --by"),
-        (["replay", __file__, "--ask", "top"], 2, "--by with --ask top, such as --by src"),
-        (["replay", __file__, "--ask", "top", "--by", "src", "--of", "dst"], 2, "is of spreaders"),
-        (["replay", __file__, "--ask", "topp"], 2, "Did you mean"),
-        (["replay", __file__, "--detect", "--ask", "top"], 2, "nothing beside --detect"),
-        (["replay", __file__, "--detect", "--src", "::1"], 2, "detectors have their own"),
-        (["replay", __file__, "--dport", "99999"], 2, "field 'dport' is '99999'"),
-        (["monitor", "--table-mb", "-1"], 2, "field 'table_mb' is '-1'"),
-        (["top", "--by", "source"], 2, "field 'by' is 'source'"),
-        (["top", "--window", "total"], 2, "total of a task only"),
-        (["top", "--every", "0.1"], 2, "field 'every' is 0.1"),
-        (["top", "tcp", "dprt=443"], 2, "allowed: dport= perhaps"),
-        (["top"], 2, "is 'not a terminal'"),
-        (["top", "--colour"], 2, "--colour"),
-        (["agent", "--listen", "nowhere"], 2, "field 'listen' is 'nowhere'"),
-    ],
-)
-def test_errors_are_sentences(argv: list[str], status: int, sentence: str) -> None:
-    done = run(*argv)
-    assert done.returncode == status
-    assert sentence in done.stderr
+@pytest.mark.parametrize("argv", ["rplay", "replay --top x", "monitor --bad", "lab up --depth 0"])
+def test_scripts_end_as_their_commands_do(argv: str) -> None:
+    """What they say is in `wrong.txt`; here it is the scripts that run, as users do."""
+    done = run(*argv.split())
+    assert (done.returncode, done.stdout) == (2, "")
     assert "Traceback" not in done.stderr
 
 

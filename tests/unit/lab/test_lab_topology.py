@@ -65,7 +65,7 @@ def test_addresses():
     [(0, 3, "--depth"), (8, 2, "--depth"), (2, 1, "--fanout"), (2, 16, "--fanout")],
 )
 def test_a_shape_that_cannot_be_is_refused_by_name(depth, fanout, option):
-    with pytest.raises(OptionError, match=f"'{option}' is .*allowed: "):
+    with pytest.raises(OptionError, match=f"^{option} is '.*'; allowed: "):
         Topology(depth, fanout)
 
 

@@ -63,7 +63,7 @@ def test_a_bad_flag_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_a_bad_choice_is_told_the_choices() -> None:
-    with pytest.raises(BadField, match=r"pace.*'slow'.*easy\|brisk"):
+    with pytest.raises(BadField, match=r"pace.*'slow'.*easy, brisk"):
         read("--pace", "slow")
     assert read("--pace", "brisk").pace is Pace.BRISK
 

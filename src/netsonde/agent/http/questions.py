@@ -15,11 +15,12 @@ from litestar.response import Stream
 from netsonde.agent.http import problem, streams
 from netsonde.agent.http.document import problems
 from netsonde.agent.http.streams import Streams
-from netsonde.agent.http.strict import Strict, read
+from netsonde.agent.http.strict import Strict
 from netsonde.agent.questions import Questions
 from netsonde.model.answer import Answer
 from netsonde.model.asked import Asked
 from netsonde.model.errors import BadField, NetsondeError
+from netsonde.model.strict import read
 from netsonde.model.window import TICKS_PER_S, Window
 
 MAX_EVERY_TICKS = 600

@@ -13,10 +13,13 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from netsonde.cli import exits, wording
 from netsonde.cli.top import words
 from netsonde.cli.top.choice import Choice
 from netsonde.cli.top.view import TopView
 from netsonde.client import AsyncClient
+from netsonde.command import reading
+from netsonde.command.wording import told
 from netsonde.model.asked import IncrementName
 from netsonde.model.errors import BadField, NetsondeError
 from netsonde.model.key import KeyType
@@ -81,11 +84,13 @@ async def _show(url: str | None, choice: Choice, every_s: float) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the console script."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
     try:
-        sys.exit(app(sys.argv[1:] if argv is None else argv, result_action="return_value"))
+        sys.exit(reading.run(app, arguments))
     except NetsondeError as error:
-        sys.stderr.write(f"netsonde top: {error}\n")
-        sys.exit(2)
+        said, status = wording.of_failure(error, app)
+        sys.stderr.write(told(app, (), said, wrong=status == exits.WRONG))
+        sys.exit(status)
 
 
 if __name__ == "__main__":
