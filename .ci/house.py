@@ -20,7 +20,7 @@ LOOSE_ENDS = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b|NotImplementedError|keep in 
 INCLUDES = {
     "core": re.compile(
         r'"(abi|flowtable|fold|hash|hll|keyindex|keyset|keytable|largest|link|match|merge|parse|port'
-        r'|thin)\.h"'
+        r'|thin|usual)\.h"'
     ),
     "bpf": re.compile(r'"[a-z_]+(\.bpf)?\.h"|<(linux/(bpf|if_packet|pkt_cls)|bpf/bpf_[a-z_]+)\.h>'),
     "native": re.compile(

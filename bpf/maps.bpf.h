@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * The maps every hook shares, and the one way to count a packet into them. A hook defines struct
- * ns_view, ns_view_at() and ns_is_mine() before it includes this file. Arrays are mmapable, so
+ * ns_view, ns_view_at(), ns_view_words(), ns_parse_unusual() and ns_is_mine() before it includes
+ * this file. Arrays are mmapable, so
  * user space reads them without a system call; their sizes are set before load from the number of
  * CPUs and buckets.
  */
@@ -15,6 +16,16 @@
 #include "link.h"
 
 const volatile struct ns_config ns_config = {};
+
+/* The constants by way of one pointer of which the compiler knows nothing: else it loads their
+ * address, ten bytes of code, for each of them. */
+static __always_inline const struct ns_config *ns_constants(void)
+{
+	const struct ns_config *at = (const struct ns_config *)&ns_config;
+
+	__asm__ volatile("" : "+r"(at));
+	return at;
+}
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -70,19 +81,20 @@ struct {
 static __always_inline void ns_count(struct ns_slice *slice, ns_u32 slice_index,
 				     struct ns_control control, const struct ns_packet *packet)
 {
-	ns_u64 fingerprint = ns_fingerprint(ns_config.hash_key, &packet->key);
-	ns_u32 index = (slice_index << ns_config.lg_buckets) +
-		       ns_bucket_index(fingerprint, ns_config.lg_buckets, control.sample_shift);
+	const struct ns_config *config = ns_constants();
+	ns_u64 fingerprint = ns_fingerprint(config->hash_key, &packet->key);
+	ns_u32 index = (slice_index << config->lg_buckets) +
+		       ns_bucket_index(fingerprint, config->lg_buckets, control.sample_shift);
 	struct ns_hot *hot = bpf_map_lookup_elem(&ns_hot, &index);
 	struct ns_cold *cold;
 	int alone;
 
-	if (!hot) {
+	if (NS_UNLIKELY(!hot)) {
 		ns_atomic_add64(&slice->drops[NS_DROP_NO_BUCKET], packet->packets);
 		return;
 	}
 	alone = ns_slice_enter(slice);
-	if (!ns_hot_hit(hot, control.epoch, fingerprint, packet, alone)) {
+	if (NS_UNLIKELY(!ns_hot_hit(hot, control.epoch, fingerprint, packet, alone))) {
 		cold = alone ? bpf_map_lookup_elem(&ns_cold, &index) : (void *)0;
 		if (!cold || !ns_insert(slice, hot, cold, fingerprint, packet))
 			ns_slice_contended(slice, packet);
@@ -111,15 +123,17 @@ static __always_inline void ns_observe(const struct ns_view *view, const struct 
 	struct ns_slice *slice;
 	enum ns_parsed parsed;
 
-	if (!written)
+	if (NS_UNLIKELY(!written))
 		return;
 	control = ns_read_control(written);
 	slice_index = ns_slice_index(bpf_get_smp_processor_id(), carrier->direction, control.epoch);
 	slice = bpf_map_lookup_elem(&ns_slices, &slice_index);
-	if (!slice)
+	if (NS_UNLIKELY(!slice))
 		return;
-	parsed = found == NS_PARSED ? ns_parse(view, carrier, &packet) : found;
-	if (parsed != NS_PARSED)
+	parsed = found;
+	if (NS_LIKELY(parsed == NS_PARSED) && !NS_LIKELY(ns_parse_usual(view, carrier, &packet)))
+		parsed = ns_parse_unusual(view, carrier, &packet);
+	if (NS_UNLIKELY(parsed != NS_PARSED))
 		ns_atomic_add64(&slice->drops[ns_drop_cause(parsed)], 1);
 	else if (!ns_is_excluded(&packet) && ns_is_mine(view, &packet))
 		ns_count(slice, slice_index, control, &packet);

@@ -11,8 +11,8 @@
 
 /* The fields read here, placed by CO-RE; include/linux/skbuff.h. */
 struct sk_buff {
-	unsigned int len;
-	unsigned char *head;
+	unsigned int len, data_len; /* all of it, and what is in fragments */
+	unsigned char *head, *data;
 	unsigned int end;
 } __attribute__((preserve_access_index));
 
@@ -43,7 +43,10 @@ struct bpf_nf_ctx {
 
 #define NS_VIEW_DEFINED
 struct ns_view {
-	struct bpf_dynptr *packet;
+	struct bpf_dynptr *pieces; /* for ns_view_at(), set by ns_parse_pieces() */
+	struct sk_buff *skb;
+	const ns_u8 *start; /* of the part that lies in one piece, for ns_word() only */
+	ns_u32 start_bytes; /* of that part */
 };
 
 extern int bpf_dynptr_from_skb(struct sk_buff *skb, __u64 flags, struct bpf_dynptr *dynptr) __ksym;
@@ -55,10 +58,49 @@ extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym;
 static __always_inline const ns_u8 *ns_view_at(const struct ns_view *view, ns_u32 offset,
 					       ns_u8 *scratch, ns_u32 size)
 {
-	return bpf_dynptr_slice(view->packet, offset, scratch, size);
+	return bpf_dynptr_slice(view->pieces, offset, scratch, size);
 }
 
-struct ns_packet;
+/* Any struct of the kernel that is plain 64-bit words: what memory is read through. It is part of
+ * the kernel's promise to user space (include/uapi/linux/if_link.h), so it does not change. */
+struct rtnl_link_stats64 {
+	__u64 rx_packets;
+} __attribute__((preserve_access_index));
+
+/* Memory of the kernel as words; what is not mapped reads as 0. Calls nothing. */
+static __always_inline const ns_u8 *ns_kernel_words(const void *at)
+{
+	return bpf_rdonly_cast(at, bpf_core_type_id_kernel(struct rtnl_link_stats64));
+}
+
+static __always_inline const ns_u8 *ns_view_words(const struct ns_view *view, ns_u32 offset,
+						  ns_u32 size)
+{
+	return offset + size > view->start_bytes ? (const ns_u8 *)0 : view->start + offset;
+}
+
+#include "usual.h"
+
+/* Out of the way of the usual packet, with the calls that one in pieces takes. */
+static __noinline enum ns_parsed
+ns_parse_pieces(struct sk_buff *skb, const struct ns_carrier *carrier, struct ns_packet *packet)
+{
+	struct bpf_dynptr pieces;
+	struct ns_view view = {.pieces = &pieces};
+
+	if (bpf_dynptr_from_skb(skb, 0, &pieces))
+		return NS_PARSED_TRUNCATED;
+	return ns_parse_any(&view, carrier, packet);
+}
+
+static __always_inline enum ns_parsed ns_parse_unusual(const struct ns_view *view,
+						       const struct ns_carrier *carrier,
+						       struct ns_packet *packet)
+{
+	struct ns_carrier apart = *carrier; /* so that only here it has to lie in memory */
+
+	return ns_parse_pieces(view->skb, &apart, packet);
+}
 
 /* The hooks themselves see the host's own traffic only. */
 static __always_inline int ns_is_mine(const struct ns_view *view, const struct ns_packet *packet)
@@ -71,11 +113,6 @@ static __always_inline int ns_is_mine(const struct ns_view *view, const struct n
 #include "maps.bpf.h"
 
 enum { NS_NF_ACCEPT = 1 };
-
-/* Any struct of the kernel with a plain eight bytes first: what a name is read through. */
-struct timespec64 {
-	__u64 tv_sec;
-} __attribute__((preserve_access_index));
 
 /* Whether a name of which @word holds the first eight bytes is @kind, or begins with its first
  * seven. */
@@ -91,6 +128,8 @@ struct timespec64 {
 		!((word ^ pattern) & mask);                                                        \
 	})
 
+enum { NS_VETH = 0x68746576 }; /* "veth" */
+
 /*
  * Tell whether a device is the inner side of a tunnel: of a kind, as `ip link` names them, whose
  * packets this host carries inside others. devices.py has the same for the hooks on devices.
@@ -100,13 +139,13 @@ struct timespec64 {
 static __always_inline int ns_is_tunnel(const struct net_device *device)
 {
 	const struct rtnl_link_ops *driver = device ? device->rtnl_link_ops : (void *)0;
-	const struct timespec64 *name;
 	__u64 word;
 
 	if (!driver)
 		return 0;
-	name = bpf_rdonly_cast(driver->kind, bpf_core_type_id_kernel(struct timespec64));
-	word = name->tv_sec;
+	word = ns_word(ns_kernel_words(driver->kind), 0);
+	if (NS_LIKELY((ns_u32)word == NS_VETH)) /* the commonest of all kinds */
+		return 0;
 	switch (*(const char *)&word) {
 	case 'v':
 		return NS_IS_KIND(word, "vxlan") || NS_IS_KIND(word, "vti") ||
@@ -134,19 +173,22 @@ static __always_inline int ns_observe_skb(struct bpf_nf_ctx *ctx, ns_u32 directi
 		.l3_offset = 0,
 		.l3_bytes = skb->len,
 		.gso_size = shared->gso_size,
-		.gso_segs = shared->gso_segs,
 		.direction = direction,
 	};
 	const struct net_device *device = direction == NS_IN ? ctx->state->in : ctx->state->out;
-	struct bpf_dynptr packet;
-	struct ns_view view = {.packet = &packet};
+	struct ns_view view = {
+		.skb = skb,
+		.start = ns_kernel_words(skb->data),
+		.start_bytes = skb->len - skb->data_len,
+	};
 
+	if (NS_UNLIKELY(carrier.gso_size))
+		carrier.gso_segs = shared->gso_segs;
 	/* The carrier of the packet passes here too, after it when sent and before when received.
 	 */
 	if (ns_config.encapsulated == NS_ENCAPSULATED_OUTER && ns_is_tunnel(device))
 		return NS_NF_ACCEPT;
-	if (!bpf_dynptr_from_skb(skb, 0, &packet))
-		ns_observe(&view, &carrier, NS_PARSED);
+	ns_observe(&view, &carrier, NS_PARSED);
 	return NS_NF_ACCEPT;
 }
 

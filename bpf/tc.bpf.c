@@ -35,6 +35,15 @@ static __always_inline const ns_u8 *ns_view_at(const struct ns_view *view, ns_u3
 	return scratch;
 }
 
+/* Headers of usual packets lie there. */
+static __always_inline const ns_u8 *ns_view_words(const struct ns_view *view, ns_u32 offset,
+						  ns_u32 size)
+{
+	if (offset > NS_MAX_OFFSET || view->start + offset + size > view->end)
+		return (const ns_u8 *)0;
+	return view->start + offset;
+}
+
 struct ns_address {
 	ns_u8 bytes[16];
 };
@@ -48,8 +57,17 @@ struct {
 	__type(value, ns_u8);
 } ns_local SEC(".maps");
 
-struct ns_packet;
+#include "usual.h"
+
 static __always_inline int ns_is_mine(const struct ns_view *view, const struct ns_packet *packet);
+
+/* Out of the way of the usual packet. */
+static __noinline enum ns_parsed ns_parse_unusual(const struct ns_view *view,
+						  const struct ns_carrier *carrier,
+						  struct ns_packet *packet)
+{
+	return ns_parse_any(view, carrier, packet);
+}
 
 #include "maps.bpf.h"
 

@@ -22,9 +22,9 @@
 
 #include "hash.h"
 #include "hll.h"
-#include "parse.h"
+#include "usual.h"
 
-enum { NS_NO_LANE = NS_WAYS, NS_LANES_PER_WORD = 4, NS_WEIGHT_BYTES_SHIFT = 8 };
+enum { NS_NO_LANE = NS_WAYS, NS_WEIGHT_BYTES_SHIFT = 8 };
 
 /* Index of a slice: each CPU has one for each direction and parity. */
 NS_INLINE ns_u32 ns_slice_index(ns_u32 cpu, ns_u32 direction, ns_u32 epoch)
@@ -104,31 +104,41 @@ NS_INLINE ns_u64 ns_zero_lanes(ns_u64 word)
 	return ~(((word & low) + low) | word | low);
 }
 
-/* Lane of the lowest mark; BPF has no count-trailing-zeros. */
-NS_INLINE ns_u32 ns_lowest_lane(ns_u64 marks)
+/* Mark the lanes whose tag is @tag, all eight in one word: lane i of the first four at bit 16 i, of
+ * the others at 16 i + 8. */
+NS_INLINE ns_u64 ns_lanes_with(const struct ns_hot *hot, ns_u16 tag)
 {
-	ns_u64 lowest = marks & -marks;
+	const ns_u64 *words = (const ns_u64 *)hot->tag;
+	const ns_u64 pattern = tag * 0x0001000100010001ULL;
 
-	return (ns_u32)ns_mask((lowest >> 31 & 1) + (lowest >> 47 & 1) * 2 + (lowest >> 63) * 3,
-			       NS_LANES_PER_WORD - 1);
+	return ns_zero_lanes(ns_load64(&words[0]) ^ pattern) >> 15 |
+	       ns_zero_lanes(ns_load64(&words[1]) ^ pattern) >> 7;
+}
+
+/* Lane of the lowest mark of ns_lanes_with(), not 0. BPF has no count-trailing-zeros: the lowest
+ * mark moves the lane's number, at its place in the factor, to the top. */
+NS_INLINE ns_u32 ns_marked_lane(ns_u64 marks)
+{
+	const ns_u64 lanes = 1ULL << 45 | 2ULL << 29 | 3ULL << 13 | 4ULL << 53 | 5ULL << 37 |
+			     6ULL << 21 | 7ULL << 5;
+
+	return (ns_u32)((marks & -marks) * lanes >> 61);
 }
 
 NS_INLINE ns_u32 ns_find_lane(const struct ns_hot *hot, ns_u64 fingerprint)
 {
-	const ns_u64 *words = (const ns_u64 *)hot->tag;
-	const ns_u64 pattern = ns_tag(fingerprint) * 0x0001000100010001ULL;
+	ns_u64 marks = ns_lanes_with(hot, ns_tag(fingerprint));
+	ns_u32 lane = ns_marked_lane(marks);
 
-	for (ns_u32 word = 0; word < NS_WAYS / NS_LANES_PER_WORD; word++) {
-		ns_u64 marks = ns_zero_lanes(ns_load64(&words[word]) ^ pattern);
-
-		for (ns_u32 i = 0; i < NS_LANES_PER_WORD && marks; i++) {
-			ns_u32 lane =
-				(word * NS_LANES_PER_WORD + ns_lowest_lane(marks)) & (NS_WAYS - 1);
-
-			if (hot->slot[lane].fingerprint == fingerprint)
-				return lane;
-			marks &= marks - 1;
-		}
+	if (NS_LIKELY(marks && hot->slot[lane].fingerprint == fingerprint))
+		return lane;
+	for (ns_u32 i = 1; i < NS_WAYS; i++) {
+		marks &= marks - 1;
+		if (!marks)
+			break;
+		lane = ns_marked_lane(marks);
+		if (hot->slot[lane].fingerprint == fingerprint)
+			return lane;
 	}
 	return NS_NO_LANE;
 }
@@ -136,14 +146,11 @@ NS_INLINE ns_u32 ns_find_lane(const struct ns_hot *hot, ns_u64 fingerprint)
 NS_INLINE ns_u32 ns_empty_lane(const struct ns_hot *hot)
 {
 	const ns_u64 *words = (const ns_u64 *)hot->tag;
+	ns_u64 marks = ns_zero_lanes(ns_load64(&words[0])) >> 15;
 
-	for (ns_u32 word = 0; word < NS_WAYS / NS_LANES_PER_WORD; word++) {
-		ns_u64 marks = ns_zero_lanes(ns_load64(&words[word]));
-
-		if (marks)
-			return word * NS_LANES_PER_WORD + ns_lowest_lane(marks);
-	}
-	return NS_NO_LANE;
+	if (!marks)
+		marks = ns_zero_lanes(ns_load64(&words[1])) >> 7;
+	return marks ? ns_marked_lane(marks) : NS_NO_LANE;
 }
 
 NS_INLINE ns_u32 ns_lowest_priority(const struct ns_hot *hot)
@@ -208,7 +215,7 @@ NS_INLINE int ns_hot_hit(struct ns_hot *hot, ns_u32 epoch, ns_u64 fingerprint,
 {
 	ns_u32 lane;
 
-	if (ns_load32(&hot->epoch) != epoch) {
+	if (NS_UNLIKELY(ns_load32(&hot->epoch) != epoch)) {
 		if (alone) {
 			__builtin_memset(hot, 0, __builtin_offsetof(struct ns_hot, slot));
 			ns_compiler_barrier();
@@ -217,12 +224,12 @@ NS_INLINE int ns_hot_hit(struct ns_hot *hot, ns_u32 epoch, ns_u64 fingerprint,
 		return 0;
 	}
 	lane = ns_find_lane(hot, fingerprint);
-	if (lane >= NS_WAYS)
+	if (NS_UNLIKELY(lane >= NS_WAYS))
 		return 0;
 	ns_atomic_add32(&hot->slot[lane].packets, packet->packets);
 	ns_atomic_add64(&hot->slot[lane].bytes, packet->bytes);
 	ns_atomic_add32(&hot->priority[lane], ns_weight(packet));
-	if (packet->tcp)
+	if (packet->tcp) /* of UDP never */
 		ns_slot_tcp(&hot->slot[lane], packet->tcp);
 	return 1;
 }

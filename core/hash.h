@@ -36,14 +36,17 @@ NS_INLINE ns_u64 ns_nh_word(ns_u64 word, ns_u64 key)
  * Return: 64 bits; equal for equal keys, and for two different keys with probability about 2^-64
  * over the choice of @secret.
  */
-NS_INLINE ns_u64 ns_fingerprint(const volatile ns_u64 *secret, const struct ns_key *key)
+NS_INLINE ns_u64 ns_fingerprint(const ns_u64 *secret, const struct ns_key *key)
 {
 	const ns_u64 *word = (const ns_u64 *)key;
-	ns_u64 first = 0, second = 0;
+	ns_u64 first = 0, second = 0, here = secret[0];
 
 	for (int i = 0; i < 5; i++) {
-		first += ns_nh_word(word[i], secret[i]);
-		second += ns_nh_word(word[i], secret[i + 1]);
+		ns_u64 next = secret[i + 1];
+
+		first += ns_nh_word(word[i], here);
+		second += ns_nh_word(word[i], next);
+		here = next;
 	}
 	return ns_mix64(first ^ ns_mix64(second + secret[6]) ^ secret[7]);
 }

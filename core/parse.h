@@ -4,8 +4,8 @@
  * wire (segments of a GSO super-packet), bytes are IP bytes on the wire (the headers that
  * segmentation repeats included). The key is that of the outermost IP header.
  *
- * A caller that does not hold the packet in one piece (the kernel) defines struct ns_view and
- * ns_view_at() before including this file, and NS_VIEW_DEFINED to say so.
+ * A caller that does not hold the packet in one piece (the kernel) defines struct ns_view,
+ * ns_view_at() and ns_view_words() before including this file, and NS_VIEW_DEFINED to say so.
  */
 #ifndef NS_PARSE_H
 #define NS_PARSE_H
@@ -26,6 +26,12 @@ NS_INLINE const ns_u8 *ns_view_at(const struct ns_view *view, ns_u32 offset, ns_
 	if (offset > view->bytes || view->bytes - offset < size)
 		return (const ns_u8 *)0;
 	return view->start + offset;
+}
+
+/* The same for ns_word(); NULL also where the bytes are there, but not in one piece. */
+NS_INLINE const ns_u8 *ns_view_words(const struct ns_view *view, ns_u32 offset, ns_u32 size)
+{
+	return ns_view_at(view, offset, (ns_u8 *)0, size);
 }
 #endif
 
@@ -196,6 +202,12 @@ NS_INLINE enum ns_parsed ns_parse_ipv6(const struct ns_view *view, const ns_u8 *
 	return NS_PARSED;
 }
 
+/* What a slot takes of TCP flags. */
+NS_INLINE ns_u32 ns_tcp_flags(ns_u32 flags)
+{
+	return flags | ((flags & 0x12) == 0x02 ? NS_TCP_SYN_ONE : 0);
+}
+
 /* Read ports and TCP flags; returns the bytes of the L4 header, as far as segmentation repeats it.
  */
 NS_INLINE ns_u32 ns_parse_l4(const struct ns_view *view, const struct ns_ip *ip,
@@ -213,10 +225,8 @@ NS_INLINE ns_u32 ns_parse_l4(const struct ns_view *view, const struct ns_ip *ip,
 	if (ip->proto == NS_PROTO_TCP) {
 		header = ns_view_at(view, ip->l4_offset, scratch, NS_TCP_BYTES);
 		if (header) {
-			ns_u32 flags = header[13];
-
 			bytes = (header[12] >> 4) * 4u;
-			packet->tcp = flags | ((flags & 0x12) == 0x02 ? NS_TCP_SYN_ONE : 0);
+			packet->tcp = ns_tcp_flags(header[13]);
 		}
 	}
 	if (!header)
@@ -229,8 +239,25 @@ NS_INLINE ns_u32 ns_parse_l4(const struct ns_view *view, const struct ns_ip *ip,
 	return bytes;
 }
 
+/* The counting rule. @headers: bytes of a super-packet that each of its segments repeats. */
+NS_INLINE void ns_count_segments(struct ns_packet *packet, const struct ns_carrier *carrier,
+				 ns_u32 bytes, ns_u32 headers)
+{
+	ns_u32 segments = 1;
+
+	if (NS_UNLIKELY(carrier->gso_size)) {
+		segments = carrier->gso_segs;
+		if (NS_UNLIKELY(!segments))
+			segments = bytes > headers ? (bytes - headers + carrier->gso_size - 1) /
+							     carrier->gso_size
+						   : 1;
+	}
+	packet->packets = segments;
+	packet->bytes = bytes + (ns_u64)(segments - 1) * headers;
+}
+
 /**
- * ns_parse - fill a packet's key and counts
+ * ns_parse_any - fill a packet's key and counts
  * @view: the packet
  * @carrier: what the carrier knows
  * @packet: result; its counts are unspecified unless NS_PARSED is returned
@@ -238,14 +265,14 @@ NS_INLINE ns_u32 ns_parse_l4(const struct ns_view *view, const struct ns_ip *ip,
  * Return: NS_PARSED, or why the packet belongs to no flow. Ports that are not all there leave the
  * packet counted without ports.
  */
-NS_INLINE enum ns_parsed ns_parse(const struct ns_view *view, const struct ns_carrier *carrier,
-				  struct ns_packet *packet)
+NS_INLINE enum ns_parsed ns_parse_any(const struct ns_view *view, const struct ns_carrier *carrier,
+				      struct ns_packet *packet)
 {
 	ns_u8 scratch[NS_IPV6_BYTES];
 	const ns_u8 *header = ns_view_at(view, carrier->l3_offset, scratch, NS_IPV4_BYTES);
 	enum ns_parsed parsed = NS_PARSED_BAD_HEADER;
 	struct ns_ip ip = {0};
-	ns_u32 headers, segments = 1;
+	ns_u32 headers;
 
 	if (!header)
 		return NS_PARSED_TRUNCATED;
@@ -267,15 +294,7 @@ NS_INLINE enum ns_parsed ns_parse(const struct ns_view *view, const struct ns_ca
 	packet->key.proto = (ns_u8)ip.proto;
 	packet->key.direction = (ns_u8)carrier->direction;
 	headers = ip.l4_offset - carrier->l3_offset + ns_parse_l4(view, &ip, packet);
-	if (carrier->gso_size) {
-		segments = carrier->gso_segs;
-		if (!segments)
-			segments = ip.bytes > headers ? (ip.bytes - headers + carrier->gso_size -
-							 1) / carrier->gso_size
-						      : 1;
-	}
-	packet->packets = segments;
-	packet->bytes = ip.bytes + (ns_u64)(segments - 1) * headers;
+	ns_count_segments(packet, carrier, ip.bytes, headers);
 	return NS_PARSED;
 }
 

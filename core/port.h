@@ -16,6 +16,11 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "records are little-en
 
 #define NS_INLINE static inline __attribute__((always_inline, unused))
 
+/* What nearly every packet does is laid out in one piece, the rest behind it: a program that the
+ * kernel runs between two packets' other work finds little of itself in the caches. */
+#define NS_LIKELY(condition)   __builtin_expect(!!(condition), 1)
+#define NS_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
+
 /* Keeps the compiler from moving memory accesses across it; the CPU that interrupts itself sees
  * its own stores in program order, so no fence is needed (see flowtable.h, "Re-entrancy"). */
 NS_INLINE void ns_compiler_barrier(void)
@@ -70,6 +75,22 @@ NS_INLINE ns_u64 ns_load64(const ns_u64 *at)
 NS_INLINE ns_u32 ns_load32(const ns_u32 *at)
 {
 	return *(const volatile ns_u32 *)at;
+}
+
+/*
+ * The 64-bit word @index of what ns_view_words() gave, which need not be aligned. Kernels allow
+ * that where the CPU does; elsewhere they align IP headers to four bytes.
+ */
+NS_INLINE ns_u64 ns_word(const ns_u8 *words, ns_u32 index)
+{
+#ifdef __bpf__
+	return ((const ns_u64 *)words)[index];
+#else
+	ns_u64 word;
+
+	__builtin_memcpy(&word, words + 8 * index, sizeof(word));
+	return word;
+#endif
 }
 
 /* Header fields are read byte by byte: no alignment is assumed of a packet. */

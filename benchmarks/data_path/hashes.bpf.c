@@ -29,7 +29,7 @@ static __always_inline int bench_count(struct __sk_buff *skb, void *map, int sha
 	struct bench_counts *counts, first;
 	struct ns_packet packet;
 
-	if (bench_parse(&view, &carrier, &packet) != NS_PARSED)
+	if (!bench_parse(&view, &carrier, &packet))
 		return 0;
 	counts = bpf_map_lookup_elem(map, &packet.key);
 	if (!counts) {

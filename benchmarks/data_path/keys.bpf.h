@@ -31,8 +31,14 @@ static __always_inline const ns_u8 *ns_view_at(const struct ns_view *view, ns_u3
 	return at + size > view->end ? (const ns_u8 *)0 : at;
 }
 
+static __always_inline const ns_u8 *ns_view_words(const struct ns_view *view, ns_u32 offset,
+						  ns_u32 size)
+{
+	return ns_view_at(view, offset, (ns_u8 *)0, size);
+}
+
 #include "hash.h"
-#include "parse.h"
+#include "usual.h"
 
 enum bench_mode {
 	BENCH_UNIFORM = 0, /* any of mask + 1 flows, in a scrambled order */
@@ -100,13 +106,13 @@ static __always_inline void bench_next_key(struct ns_key *key)
 	key->sport ^= (ns_u16)scattered;
 }
 
-/* ns_parse(), and then the key of another flow. */
-static __always_inline enum ns_parsed
-bench_parse(const struct ns_view *view, const struct ns_carrier *carrier, struct ns_packet *packet)
+/* ns_parse_usual(), and then the key of another flow. The benchmark's packet is a usual one. */
+static __always_inline int bench_parse(const struct ns_view *view, const struct ns_carrier *carrier,
+				       struct ns_packet *packet)
 {
-	enum ns_parsed parsed = ns_parse(view, carrier, packet);
+	int parsed = ns_parse_usual(view, carrier, packet);
 
-	if (parsed == NS_PARSED)
+	if (parsed)
 		bench_next_key(&packet->key);
 	return parsed;
 }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /* Parsing and the counting rule, one built packet a case. */
-#include "parse.h"
+#include "usual.h"
 
 #include "check.h"
 
 static struct ns_packet parsed;
+static int was_usual; /* whether ns_parse_usual() took it */
 
 static enum ns_parsed parse(const ns_u8 *bytes, ns_u32 size, ns_u32 gso_size, ns_u32 gso_segs)
 {
@@ -13,10 +14,16 @@ static enum ns_parsed parse(const ns_u8 *bytes, ns_u32 size, ns_u32 gso_size, ns
 	struct ns_view view = {.start = copy, .bytes = size};
 	struct ns_carrier carrier = {
 		.l3_bytes = size, .gso_size = gso_size, .gso_segs = gso_segs, .direction = NS_OUT};
+	struct ns_packet usual;
 	enum ns_parsed result;
 
 	memcpy(copy, bytes, size);
-	result = ns_parse(&view, &carrier, &parsed);
+	memset(&usual, 0xaa, sizeof(usual));
+	memset(&parsed, 0x55, sizeof(parsed));
+	result = ns_parse_any(&view, &carrier, &parsed);
+	was_usual = ns_parse_usual(&view, &carrier, &usual);
+	/* Whoever is asked says the same. */
+	CHECK(!was_usual || (result == NS_PARSED && !memcmp(&usual, &parsed, sizeof(usual))));
 	free(copy);
 	return result;
 }
@@ -178,8 +185,40 @@ static void carriers_are_told_by_protocol_and_port(void)
 	}
 }
 
+/* Every value of every byte, every length, with and without segments: parse() compares. */
+static void usual_packets_give_what_any_give(void)
+{
+	static const ns_u8 starts[][10] = {
+		{0x45, 0, 0, 64, 0, 0, 0x40, 0, 64, 6},
+		{0x45, 0, 0, 64, 0, 0, 0, 0, 64, 17},
+		{0x60, 0, 0, 0, 0, 24, 6, 64},
+		{0x60, 0, 0, 0, 0, 24, 17, 64},
+	};
+
+	for (unsigned int i = 0; i < sizeof(starts) / sizeof(starts[0]); i++) {
+		ns_u8 packet[64];
+
+		for (unsigned int at = 0; at < sizeof(packet); at++)
+			packet[at] = (ns_u8)(at < 10 ? starts[i][at] : 3 * at + 1);
+		CHECK(parse(packet, sizeof(packet), 0, 0) == NS_PARSED && was_usual);
+		CHECK(parse(packet, sizeof(packet), 9, 0) == NS_PARSED && was_usual);
+		for (unsigned int at = 0; at < sizeof(packet); at++) {
+			ns_u8 right = packet[at];
+
+			parse(packet, at, 0, 0);
+			for (unsigned int value = 0; value < 256; value++) {
+				packet[at] = (ns_u8)value;
+				parse(packet, sizeof(packet), 0, 0);
+				parse(packet, sizeof(packet), 7, value % 3);
+			}
+			packet[at] = right;
+		}
+	}
+}
+
 int main(void)
 {
+	usual_packets_give_what_any_give();
 	tcp_over_ipv4();
 	super_packet();
 	later_fragment_has_no_ports();
