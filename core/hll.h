@@ -40,6 +40,12 @@ NS_INLINE ns_u32 ns_hll_rank(ns_u64 fingerprint)
 	return rest ? ns_leading_zeros(rest) + 1 : NS_MOST_RANK;
 }
 
+/* Rank of a register in an epoch, 0 when no flow touched it then. */
+NS_INLINE ns_u32 ns_hll_read(ns_u32 value, ns_u32 epoch)
+{
+	return ((epoch << NS_RANK_BITS) ^ value) >> NS_RANK_BITS ? 0 : value & NS_RANK_MASK;
+}
+
 /**
  * ns_hll_add - note a flow
  * @registers: NS_HLL_REGISTERS of them
@@ -51,16 +57,15 @@ NS_INLINE ns_u32 ns_hll_rank(ns_u64 fingerprint)
 NS_INLINE void ns_hll_add(ns_u32 *registers, ns_u32 epoch, ns_u64 fingerprint)
 {
 	ns_u32 *at = &registers[fingerprint & (NS_HLL_REGISTERS - 1)];
-	ns_u32 now = epoch << NS_RANK_BITS | ns_hll_rank(fingerprint);
+	ns_u32 rank = ns_hll_read(*at, epoch), now;
 
-	if ((*at ^ now) >> NS_RANK_BITS || *at < now)
-		*at = now;
-}
-
-/* Rank of a register in a closed epoch, 0 when no flow touched it then. */
-NS_INLINE ns_u32 ns_hll_read(ns_u32 value, ns_u32 epoch)
-{
-	return ((epoch << NS_RANK_BITS) ^ value) >> NS_RANK_BITS ? 0 : value & NS_RANK_MASK;
+	/* Most flows have a one among their first bits, and so no higher rank: none of the jumps
+	 * that counting zeros takes, which no CPU can guess. */
+	if (rank && fingerprint >> (64 - rank))
+		return;
+	now = ns_hll_rank(fingerprint);
+	if (now > rank)
+		*at = epoch << NS_RANK_BITS | now;
 }
 
 #endif

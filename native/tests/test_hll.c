@@ -41,10 +41,30 @@ static void epochs_do_not_mix(void)
 	CHECK(ns_hll_read(registers[0], late) == 0);
 }
 
+/* Whether a rank is worth counting is guessed from the one that stands: never wrongly. */
+static void every_register_holds_the_highest_rank(void)
+{
+	static ns_u32 highest[NS_HLL_REGISTERS];
+
+	memset(registers, 0, sizeof(registers));
+	for (ns_u64 i = 0; i < 200000; i++) {
+		/* Few ones, so that high ranks come too. */
+		ns_u64 fingerprint = ns_mix64(i) >> (i % 52) | (i & (NS_HLL_REGISTERS - 1));
+		ns_u32 *at = &highest[fingerprint & (NS_HLL_REGISTERS - 1)];
+
+		if (ns_hll_rank(fingerprint) > *at)
+			*at = ns_hll_rank(fingerprint);
+		ns_hll_add(registers, 9, fingerprint);
+	}
+	for (int i = 0; i < NS_HLL_REGISTERS; i++)
+		CHECK(ns_hll_read(registers[i], 9) == highest[i]);
+}
+
 int main(void)
 {
 	ranks();
 	the_highest_rank_stays();
+	every_register_holds_the_highest_rank();
 	epochs_do_not_mix();
 	return 0;
 }
