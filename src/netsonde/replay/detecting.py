@@ -1,28 +1,34 @@
-"""Every built-in detector over captures, tick by tick, as a monitor runs them on a host."""
+"""Detectors over captures, tick by tick, as a monitor runs them on a host."""
 
 from __future__ import annotations
 
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
 
-from netsonde.model.detector import DetectorState, Event
+from netsonde.model.detector import Detector, DetectorState, Event
 from netsonde.model.detectors import BUILTIN
+from netsonde.model.key import KEY_BYTES
+from netsonde.model.task import Filter
 from netsonde.model.window import TICK_NS, TICKS_PER_S, wall_text
 from netsonde.recorder.detect import Detectors
 from netsonde.recorder.seen import Seen
 from netsonde.replay.answering import SECRET_BYTES, Progressed
 from netsonde.replay.stream import Stream
+from netsonde.sketch import _core
+from netsonde.sketch.match import match_bytes
 from netsonde.sketch.tick import Tick
 
 HOST = "pcap"
 """Whose events these are."""
 MAX_EVENTS = 10_000
 _SHOWN_PORTS = 5
+_EVERY_KEY, _NO_KEY = bytes(2 * KEY_BYTES), bytes(KEY_BYTES)
+"""Masks that leave nothing of a key, and what they leave: every record is of it."""
 
 
 class Alarm(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,16 +86,26 @@ class _Passed:
         self.last_tick = tick.id
 
 
-def run_detectors(paths: Sequence[Path], progressed: Progressed) -> Detection:
-    """Run the built-in detectors; raises BadField for what is no capture."""
+def run_detectors(
+    paths: Sequence[Path],
+    progressed: Progressed,
+    chosen: Sequence[Detector] = BUILTIN,
+    passing: Filter | None = None,
+) -> Detection:
+    """Run detectors over the flows that pass a filter; raises BadField for what is no capture.
+
+    What is hidden in a tick may be of flows that do not pass, so bounds are as wide as without a
+    filter.
+    """
+    select = None if passing is None else match_bytes(passing)
     stream = Stream(paths, secrets.token_bytes(SECRET_BYTES))
     detectors = Detectors(HOST, "0", time.thread_time_ns)
     passed = _Passed()
     for tick, read_bytes in stream.ticks(1):
         if passed.first_tick is None:
-            detectors.apply(BUILTIN, tick.id, _ends_ns(tick.id))
+            detectors.apply(tuple(chosen), tick.id, _ends_ns(tick.id))
         passed.add(tick)
-        passed.keep(detectors.absorb(tick, _ends_ns(tick.id)))
+        passed.keep(detectors.absorb(_selected(tick, select), _ends_ns(tick.id)))
         progressed("detecting", read_bytes, stream.size_bytes)
     if passed.last_tick is not None:
         passed.keep(detectors.finish(_ends_ns(passed.last_tick)))
@@ -106,6 +122,12 @@ def run_detectors(paths: Sequence[Path], progressed: Progressed) -> Detection:
         last_tick=passed.last_tick,
         broken=stream.broken,
     )
+
+
+def _selected(tick: Tick, match: bytes | None) -> Tick:
+    if match is None:
+        return tick
+    return replace(tick, records=_core.select(tick.records, match, _EVERY_KEY, _NO_KEY))
 
 
 def event_line(event: Event, first_tick: int) -> str:

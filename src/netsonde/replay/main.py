@@ -35,6 +35,7 @@ from netsonde.model.task import Counter, Increment, Task
 from netsonde.model.window import TICKS_PER_S
 from netsonde.replay import answering, largest
 from netsonde.replay.answering import SECRET_BYTES, Progressed
+from netsonde.replay.choosing import chosen
 from netsonde.replay.detecting import Detection, event_line, run_detectors
 from netsonde.replay.options import Kind, Passing, Wanted, question
 from netsonde.replay.stream import Stream
@@ -56,6 +57,7 @@ def replay(
     *files: Annotated[Path, Parameter(name="FILE")],
     ask: Kind | None = None,
     detect: bool = False,
+    detectors: Path | None = None,
     key: str | None = None,
     top: MaybeWhole = None,
     passing: Passing = _EVERYTHING,
@@ -71,7 +73,10 @@ def replay(
     ask
         Answer a question as a host does; without it, the largest keys of --key are told.
     detect
-        Run every detector, and say what each raises.
+        Run every detector, over the packets that pass, and say what each raises.
+    detectors
+        With --detect: a file of detectors, as 'netsonde detector list --json' prints; they take the
+        place of built-in ones of the same names.
     key
         Without --ask, the key type (default src_dst): src, dst, sport, dport and proto joined by
         '_'. With --ask count or series, one key of --by, its parts joined by commas.
@@ -84,7 +89,9 @@ def replay(
         raise BadField("FILE", None, "one or more captures: netsonde replay FILE.pcap")
     if detect:
         _nothing_with("--detect", ask=ask, key=key, top=top, **wanted.given())
-        return _detected(files, passing, json)
+        return _detected(files, passing, detectors, json)
+    if detectors is not None:
+        raise BadField("detectors", detectors, "--detect with --detectors")
     if ask is not None:
         _nothing_with("--ask", top=top)
         return _answered(files, question(ask, wanted, key, passing), json)
@@ -142,11 +149,11 @@ def _answered(files: Sequence[Path], asked: Asked, json: bool) -> int:
     return _status(found.broken, files)
 
 
-def _detected(files: Sequence[Path], passing: Passing, json: bool) -> int:
-    if passing != _EVERYTHING:
-        raise BadField("detect", "with a filter", "no filter: detectors have their own")
+def _detected(files: Sequence[Path], passing: Passing, detectors: Path | None, json: bool) -> int:
+    wanted = chosen(detectors)
+    only = None if passing == _EVERYTHING else checked_filter(passing.text())
     with _bar() as progressed:
-        found = run_detectors(files, progressed)
+        found = run_detectors(files, progressed, wanted, only)
     if json:
         _print_json(found)
     else:
