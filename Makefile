@@ -8,6 +8,8 @@ SOURCES := $(shell find src core bpf native meson.build pyproject.toml -type f \
 	-not -path '*/__pycache__/*' 2>/dev/null)
 PACKAGES := gcc make clang llvm clang-format bpftool libbpf-dev libc6-dev python3-dev python3-venv \
 	curl iperf3 iproute2 iputils-ping netcat-openbsd nftables
+# Shells that `make test` runs completion scripts in, beside bash.
+TEST_PACKAGES := zsh fish
 # What `make test-kernels` boots kernels with.
 KERNEL_PACKAGES := qemu-system-x86 busybox-static cpio xz-utils kmod
 # What `make bench` compares with, from Debian; the Python part is the extra `bench`.
@@ -38,7 +40,7 @@ demo-mininet: setup ## the same on Mininet with Linux bridges
 		$(SUDO) apt-get install -y -q --no-install-recommends mininet bridge-utils
 	$(SUDO) unshare --net /usr/bin/python3 examples/mininet/mt.py --demo
 
-test: test-c test-fast test-kernel test-lab ## all tests; as root none is skipped
+test: $(VENV)/shells test-c test-fast test-kernel test-lab ## all tests; as root none is skipped
 
 test-c: $(VENV)/installed ## core/'s own tests, under ASan and UBSan
 	PATH="$(CURDIR)/$(BIN):$$PATH" meson test -C build/wheel --suite core --print-errorlogs
@@ -115,6 +117,10 @@ endef
 $(VENV)/packages:
 	$(call install-debian,$(PACKAGES))
 	@mkdir -p $(VENV) && touch $@
+
+$(VENV)/shells: $(VENV)/packages
+	$(call install-debian,$(TEST_PACKAGES))
+	@touch $@
 
 # Where clang's own package leaves the fuzzing runtime out, it has a package of clang's version.
 build/fuzz/runtime: $(VENV)/packages

@@ -5,23 +5,37 @@ from __future__ import annotations
 import sys
 from typing import Literal
 
-from cyclopts import App
-
 from netsonde.cli import exits
 
+Shell = Literal["bash", "zsh", "fish"]
 
-def completion(shell: Literal["bash", "zsh", "fish"]) -> int:
+_AFTER: dict[Shell, str] = {
+    "bash": "",
+    # A file that zsh loads for `_netsonde` must also run what it defines; a sourced one must not.
+    "zsh": """
+if [[ "$funcstack[1]" == "_netsonde" ]]; then
+  _cyclopts_netsonde "$@"
+else
+  compdef _cyclopts_netsonde netsonde
+fi
+""",
+    # Files only where a path is taken.
+    "fish": """
+complete -c netsonde -f
+complete -c netsonde -n '__fish_netsonde_using_command replay' -F
+""",
+}
+
+
+def completion(shell: Shell) -> int:
     """Print the completion script of a shell.
 
     Args:
         shell: bash, zsh or fish; for bash add 'source <(netsonde completion bash)' to ~/.bashrc
     """
     from netsonde.cli.app import app
-    from netsonde.cli.main import PROGRAMS
+    from netsonde.cli.programs import added
 
-    whole = app
-    for name, about in PROGRAMS.items():
-        if name not in whole:
-            whole.command(App(name=name, help=about))
-    sys.stdout.write(whole.generate_completion(prog_name="netsonde", shell=shell))
+    script = added(app).generate_completion(prog_name="netsonde", shell=shell)
+    sys.stdout.write(script.rstrip("\n") + "\n" + _AFTER[shell])
     return exits.OK

@@ -247,25 +247,6 @@ def test_a_task_keeps_what_is_not_changed(asking: Run) -> None:
     assert sent.counters == (*known.counters, CounterSpec(by="dst", increment="bytes"))
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_knows_every_command(asking: Run, shell: str) -> None:
-    status, printed, _ = asking(v1.V1([]), "completion", shell)
-    assert status == exits.OK
-    for word in ("ask", "spreaders", "--window", "task", "follow", "replay", "top"):
-        assert word in printed
-
-
-def test_bash_takes_the_completion_script() -> None:
-    script = subprocess.run(
-        [NETSONDE, "completion", "bash"], check=True, capture_output=True, text=True
-    ).stdout
-    line = 'COMP_WORDS=(netsonde ask sp); COMP_CWORD=2; _netsonde; echo "${COMPREPLY[@]}"'
-    done = subprocess.run(
-        ["bash", "-c", f"{script}\n{line}"], check=False, capture_output=True, text=True
-    )
-    assert done.stdout.split() == ["spreaders"], done.stderr
-
-
 def test_reading_arguments_needs_no_http_library() -> None:
     code = (
         "import sys; from netsonde.cli import app, ask; app.run(['ask', 'top', 'scr']); "
