@@ -132,7 +132,7 @@ struct ns_config {
 	ns_u32 lg_buckets;		/* log2 of buckets per slice */
 	ns_u32 sample_shift;		/* the least that ns_control's may be */
 	ns_u32 encapsulated;		/* enum ns_encapsulated */
-	ns_u32 reserved;
+	ns_u32 whole_device;		/* not 0: count all that passes, whosever it is */
 };
 _Static_assert(sizeof(struct ns_config) == 80, "no padding");
 

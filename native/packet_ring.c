@@ -34,11 +34,14 @@ static int compare_addresses(const void *a, const void *b)
 }
 
 /* INPUT and OUTPUT as netfilter means them: for this host by address or to many, and from it. */
-static int is_mine(const struct ns_host *host, const struct sockaddr_ll *link,
+static int is_mine(const struct ns_packet_ring *ring, const struct sockaddr_ll *link,
 		   const struct ns_key *key)
 {
 	const ns_u8 *address = link->sll_pkttype == PACKET_OUTGOING ? key->src : key->dst;
+	const struct ns_host *host = ring->host;
 
+	if (ring->table.config.whole_device)
+		return 1;
 	/* Loopback carries nobody else's packets, and all of 127.0.0.0/8 is local there. */
 	if (link->sll_hatype == ARPHRD_LOOPBACK)
 		return 1;
@@ -87,7 +90,7 @@ static void count_frame(struct ns_packet_ring *ring, const struct tpacket3_hdr *
 	}
 	if (parsed != NS_PARSED)
 		ns_memory_table_drop(&ring->table, carrier.direction, ns_drop_cause(parsed), 1);
-	else if (!is_excluded(ring, &packet) && is_mine(ring->host, link, &packet.key))
+	else if (!is_excluded(ring, &packet) && is_mine(ring, link, &packet.key))
 		ns_memory_table_add(&ring->table, &packet);
 }
 
@@ -175,8 +178,17 @@ static void await_block(struct ns_packet_ring *ring)
 				  {.fd = ring->wake, .events = POLLIN}};
 	ns_u64 errands;
 
-	if (poll(wanted, 2, -1) > 0 && wanted[1].revents & POLLIN)
+	if (poll(wanted, 2, -1) <= 0)
+		return;
+	if (wanted[1].revents & POLLIN)
 		(void)!read(ring->wake, &errands, sizeof(errands));
+	/* Its device went down or away: until that is read, poll() has no patience at all. */
+	if (wanted[0].revents & POLLERR) {
+		int error;
+		socklen_t bytes = sizeof(error);
+
+		(void)!getsockopt(ring->fd, SOL_SOCKET, SO_ERROR, &error, &bytes);
+	}
 }
 
 void ns_packet_ring_walk(struct ns_packet_ring *ring)

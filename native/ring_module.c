@@ -16,16 +16,18 @@ struct packet_ring {
 };
 
 static const char type_doc[] =
-	"PacketRing(fd, memory, block_bytes, secret, lg_buckets, sample_shift, encapsulated, /)\n"
+	"PacketRing(fd, memory, block_bytes, secret, lg_buckets, sample_shift, encapsulated,\n"
+	"           whole_device, /)\n"
 	"--\n\n"
 	"A packet socket's ring, counted into a flow table of one pretended CPU.\n\n"
 	"fd: a packet socket with a TPACKET_V3 ring and PACKET_VNET_HDR. memory: the ring, mapped\n"
 	"writable. block_bytes: of the ring. secret: 64 bytes, the hash key. lg_buckets: 3 to 16.\n"
-	"sample_shift: 6 to 32. encapsulated: of enum ns_encapsulated.";
+	"sample_shift: 6 to 32. encapsulated: of enum ns_encapsulated. whole_device: not 0: count\n"
+	"all packets of the devices counted at, whosever they are.";
 
 static PyObject *packet_ring_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
 {
-	unsigned int lg_buckets, sample_shift, block_bytes, encapsulated;
+	unsigned int lg_buckets, sample_shift, block_bytes, encapsulated, whole_device;
 	struct packet_ring *self;
 	Py_ssize_t secret_bytes;
 	const char *secret;
@@ -38,11 +40,12 @@ static PyObject *packet_ring_new(PyTypeObject *type, PyObject *arguments, PyObje
 	self = (struct packet_ring *)type->tp_alloc(type, 0);
 	if (!self)
 		return NULL;
-	if (!PyArg_ParseTuple(arguments, "iw*Iy#III", &fd, &self->memory, &block_bytes, &secret,
-			      &secret_bytes, &lg_buckets, &sample_shift, &encapsulated) ||
+	if (!PyArg_ParseTuple(arguments, "iw*Iy#IIII", &fd, &self->memory, &block_bytes, &secret,
+			      &secret_bytes, &lg_buckets, &sample_shift, &encapsulated, &whole_device) ||
 	    ns_memory_table_open(&self->ring.table, secret, secret_bytes, lg_buckets, sample_shift))
 		goto failed;
 	self->ring.table.config.encapsulated = encapsulated;
+	self->ring.table.config.whole_device = whole_device;
 	if (!block_bytes || !self->memory.len || self->memory.len % block_bytes) {
 		PyErr_SetString(PyExc_ValueError, "PacketRing: memory is whole blocks");
 		goto failed;
@@ -114,16 +117,19 @@ static PyObject *packet_ring_follow(PyObject *object, PyObject *arguments)
 }
 
 static const char listen_doc[] =
-	"listen()\n--\n\nTake packets of every device from now on. Raises OSError.";
+	"listen(device, /)\n--\n\n"
+	"Take packets of a device from now on, by its index; 0: of every device. Raises OSError.";
 
-static PyObject *packet_ring_listen(PyObject *object, PyObject *Py_UNUSED(none))
+static PyObject *packet_ring_listen(PyObject *object, PyObject *arguments)
 {
-	const struct sockaddr_ll every_device = {
+	struct sockaddr_ll where = {
 		.sll_family = AF_PACKET,
 		.sll_protocol = __builtin_bswap16(ETH_P_ALL),
 	};
 
-	if (bind(ring_of(object)->fd, (const struct sockaddr *)&every_device, sizeof(every_device)))
+	if (!PyArg_ParseTuple(arguments, "i", &where.sll_ifindex))
+		return NULL;
+	if (bind(ring_of(object)->fd, (const struct sockaddr *)&where, sizeof(where)))
 		return PyErr_SetFromErrno(PyExc_OSError);
 	Py_RETURN_NONE;
 }
@@ -179,7 +185,7 @@ static PyMethodDef methods[] = {
 	{"buffers", packet_ring_buffers, METH_NOARGS, buffers_doc},
 	{"flip", packet_ring_flip, METH_VARARGS, flip_doc},
 	{"follow", packet_ring_follow, METH_VARARGS, follow_doc},
-	{"listen", packet_ring_listen, METH_NOARGS, listen_doc},
+	{"listen", packet_ring_listen, METH_VARARGS, listen_doc},
 	{"stop", packet_ring_stop, METH_NOARGS, stop_doc},
 	{"walk", packet_ring_walk, METH_NOARGS, walk_doc},
 	{NULL, NULL, 0, NULL},

@@ -61,7 +61,7 @@ COLD = np.dtype(
 )
 CONFIG = np.dtype(
     {
-        "names": ["hash_key", "lg_buckets", "sample_shift", "encapsulated", "reserved"],
+        "names": ["hash_key", "lg_buckets", "sample_shift", "encapsulated", "whole_device"],
         "formats": [("<u8", (8,)), "<u4", "<u4", "<u4", "<u4"],
         "offsets": [0, 64, 68, 72, 76],
         "itemsize": 80,

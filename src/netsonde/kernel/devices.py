@@ -8,10 +8,13 @@ carries them. Tunnels do too, unless what they carry is to be counted and the ca
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from netsonde.kernel.path import Encapsulated
-from netsonde.model.errors import UnsupportedByKernel
+from netsonde.model.errors import BadField, UnsupportedByKernel
 
 _ARPHRD_ETHER, _ARPHRD_LOOPBACK = 1, 772
 _ARPHRD_NONE, _ARPHRD_RAWIP, _ARPHRD_PPP = 0xFFFE, 519, 512
@@ -46,23 +49,53 @@ def counted_devices(encapsulated: Encapsulated) -> frozenset[Device]:
 
     Raises UnsupportedByKernel.
     """
+    hidden = _VIEWS | _TUNNELS if encapsulated is Encapsulated.OUTER else _VIEWS
+    found = set()
+    for link in _links():
+        info = link.get_attr("IFLA_LINKINFO")
+        kind = info.get_attr("IFLA_INFO_KIND") if info else None
+        if link.get_attr("IFLA_MASTER") or kind in hidden:
+            continue
+        if _is_readable(link):
+            found.add(_device(link))
+    return frozenset(found)
+
+
+def device_named(name: str) -> Device:
+    """Find a device of the current network namespace that can be counted at, whatever it carries.
+
+    Raises BadField naming those that there are, UnsupportedByKernel when they cannot be listed.
+    """
+    links = {str(link.get_attr("IFLA_IFNAME")): link for link in _links()}
+    if name not in links:
+        raise BadField("devices", name, f"devices of this host: {', '.join(sorted(links))}")
+    if not _is_readable(links[name]):
+        raise BadField("devices", name, "a device that carries Ethernet or plain IP")
+    return _device(links[name])
+
+
+def is_there(device: Device) -> bool:
+    """Tell whether a device still is in this network namespace, under its name."""
+    try:
+        return socket.if_nametoindex(device.name) == device.index
+    except OSError:
+        return False
+
+
+def _links() -> Iterator[Any]:
     # Loading netlink costs 0.2 s, which hooks without devices need not pay.
     from pyroute2 import IPRoute  # type: ignore[import-untyped]  # noqa: PLC0415
 
     try:
         with IPRoute() as netlink:
-            links = list(netlink.get_links())
+            yield from list(netlink.get_links())
     except OSError as error:
         raise UnsupportedByKernel(f"devices cannot be listed: {error}") from None
-    hidden = _VIEWS | _TUNNELS if encapsulated is Encapsulated.OUTER else _VIEWS
-    found = set()
-    for link in links:
-        info = link.get_attr("IFLA_LINKINFO")
-        kind = info.get_attr("IFLA_INFO_KIND") if info else None
-        hardware = link["ifi_type"]
-        if link.get_attr("IFLA_MASTER") or kind in hidden:
-            continue
-        if hardware in _WITH_ETHERNET | _WITHOUT_LINK_HEADER:
-            name = link.get_attr("IFLA_IFNAME")
-            found.add(Device(link["index"], name, hardware in _WITH_ETHERNET))
-    return frozenset(found)
+
+
+def _is_readable(link: Any) -> bool:
+    return link["ifi_type"] in _WITH_ETHERNET | _WITHOUT_LINK_HEADER
+
+
+def _device(link: Any) -> Device:
+    return Device(link["index"], link.get_attr("IFLA_IFNAME"), link["ifi_type"] in _WITH_ETHERNET)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from netsonde.kernel.devices import Device
 from netsonde.kernel.netfilter import NetfilterPath
 from netsonde.kernel.packet_path import PacketPath
 from netsonde.kernel.path import CountingPath, Encapsulated
@@ -54,6 +55,14 @@ HOOKS: dict[str, Opener] = {
     "afpacket": _packet_path,
 }
 """Name -> how to load it, best first."""
+
+
+DEVICE_HOOKS: dict[str, type[TcxPath | ClsactPath | PacketPath]] = {
+    "tcx": TcxPath,
+    "clsact": ClsactPath,
+    "afpacket": PacketPath,
+}
+"""Those of HOOKS that can count all that passes one device, best first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +121,33 @@ def open_path(
     claim.close()
     reasons = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
     raise UnsupportedByKernel(f"no hook can count here: {reasons}")
+
+
+def open_device(
+    choice: str, device: Device, *, hash_key: Sequence[int], lg_buckets: int
+) -> CountingPath:
+    """Count all that passes a device, in and out, whosever it is, until the path is closed.
+
+    `choice` is the host's own hook: one on devices is used, with any other the first that works.
+    For a monitor that holds the claim of `open_path`: the filters of a dead one are gone by then.
+    Packets in tunnels are counted as they pass the device, by their outermost header. Raises
+    UnsupportedByKernel with every reason when nothing works.
+    """
+    refused: dict[str, str] = {}
+    for name in [choice] if choice in DEVICE_HOOKS else DEVICE_HOOKS:
+        try:
+            path = DEVICE_HOOKS[name](hash_key=hash_key, lg_buckets=lg_buckets, device=device)
+            try:
+                path.attach()
+            except BaseException:
+                path.close()
+                raise
+        except (NetsondeError, OSError) as error:
+            refused[name] = str(error)
+            continue
+        return path
+    reasons = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
+    raise UnsupportedByKernel(f"device {device.name} cannot be viewed here: {reasons}")
 
 
 def unpin(directory: Path) -> int:

@@ -19,8 +19,10 @@ BPF_PROG_TYPE_SCHED_CLS = 3
 BPF_PROG_TYPE_NETFILTER = 32
 BPF_NETFILTER = 45
 BPF_TC_INGRESS, BPF_TC_EGRESS = 1, 2
-_TC_HANDLE, _TC_PRIORITY = 0x6E73, 0x6E73
+_TC_PRIORITY = 0x6E73
 """`ns`: how our clsact filters are told from others'."""
+OWN_HANDLE, VIEW_HANDLE = 0x6E73, 0x6E74
+"""Of them, what tells a filter for the host's own packets from one that views a device."""
 _BPF_TC_F_REPLACE = 1
 _NO_SUCH_FILTER = (errno.ENOENT, errno.ENODEV, errno.EINVAL)
 _VERIFIER_LOG_BYTES = 1 << 20
@@ -183,7 +185,7 @@ def _check(result: int, what: str) -> None:
         raise UnsupportedByKernel(f"cannot {what}: {os.strerror(-result)}")
 
 
-def tc_attach(program_fd: int, device: int, where: int) -> None:
+def tc_attach(program_fd: int, device: int, where: int, handle: int = OWN_HANDLE) -> None:
     """Make a program a clsact filter of a device, in place of an earlier one of ours.
 
     Raises OSError.
@@ -196,16 +198,16 @@ def tc_attach(program_fd: int, device: int, where: int) -> None:
         size=ctypes.sizeof(_TcOptions),
         program_fd=program_fd,
         flags=_BPF_TC_F_REPLACE,
-        handle=_TC_HANDLE,
+        handle=handle,
         priority=_TC_PRIORITY,
     )
     _check_tc(_library().bpf_tc_attach(ctypes.byref(hook), ctypes.byref(options)))
 
 
-def tc_detach(device: int, where: int) -> bool:
+def tc_detach(device: int, where: int, handle: int = OWN_HANDLE) -> bool:
     """Remove our clsact filter of a device; tells whether there was one. Raises OSError."""
     hook = _tc_hook(device, where)
-    options = _TcOptions(size=ctypes.sizeof(_TcOptions), handle=_TC_HANDLE, priority=_TC_PRIORITY)
+    options = _TcOptions(size=ctypes.sizeof(_TcOptions), handle=handle, priority=_TC_PRIORITY)
     result = _library().bpf_tc_detach(ctypes.byref(hook), ctypes.byref(options))
     if -result in _NO_SUCH_FILTER:
         return False
@@ -216,7 +218,7 @@ def tc_detach(device: int, where: int) -> bool:
 def tc_program_id(device: int, where: int) -> int | None:
     """Give the id of the program of our clsact filter, None where there is none. Raises OSError."""
     hook = _tc_hook(device, where)
-    options = _TcOptions(size=ctypes.sizeof(_TcOptions), handle=_TC_HANDLE, priority=_TC_PRIORITY)
+    options = _TcOptions(size=ctypes.sizeof(_TcOptions), handle=OWN_HANDLE, priority=_TC_PRIORITY)
     result = _library().bpf_tc_query(ctypes.byref(hook), ctypes.byref(options))
     if -result in _NO_SUCH_FILTER:
         return None

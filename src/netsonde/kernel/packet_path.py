@@ -21,7 +21,7 @@ from typing import Self
 from netsonde.kernel import _abi
 from netsonde.kernel._ring import PacketRing
 from netsonde.kernel.addresses import local_addresses
-from netsonde.kernel.devices import counted_devices
+from netsonde.kernel.devices import Device, counted_devices
 from netsonde.kernel.notebook import Notebook
 from netsonde.kernel.path import Encapsulated
 from netsonde.model.errors import UnsupportedByKernel
@@ -49,6 +49,7 @@ _FILTER = (
     (0x06, 0, 0, 0),  # return nothing
     (0x06, 0, 0, SNAP_BYTES),
 )
+_FILTER_OF_VIEW = _FILTER[-1:]
 
 
 class PacketPath:
@@ -72,17 +73,20 @@ class PacketPath:
         hash_key: Sequence[int],
         lg_buckets: int,
         encapsulated: Encapsulated = Encapsulated.OUTER,
+        device: Device | None = None,
     ) -> None:
         """Make the socket and its ring of 8 MiB; nothing is counted yet.
 
         `hash_key`: 8 secret 64-bit words. `lg_buckets`: log2 of the buckets of each direction,
-        3 to 16. Raises UnsupportedByKernel with the kernel's reason.
+        3 to 16. `device`: count all that passes it and nothing else. Raises UnsupportedByKernel
+        with the kernel's reason.
         """
+        self._viewed = device
         self.lg_buckets = lg_buckets
         self.hash_key = tuple(hash_key)
         self.encapsulated = encapsulated
         self._reader: threading.Thread | None = None
-        self._socket = _socket_with_ring()
+        self._socket = _socket_with_ring(_FILTER_OF_VIEW if device else _FILTER)
         try:
             self._memory = mmap.mmap(self._socket.fileno(), BLOCK_BYTES * BLOCKS, mmap.MAP_SHARED)
             self._ring = PacketRing(
@@ -93,6 +97,7 @@ class PacketPath:
                 lg_buckets,
                 self.sample_shift,
                 encapsulated.number,
+                device is not None,
             )
         except MemoryError:
             self._socket.close()
@@ -103,16 +108,25 @@ class PacketPath:
         self.hot, self.cold, self.slices = self._ring.buffers()
 
     def attach(self) -> None:
-        """Begin to take packets of every device; they wait in the ring for the first flip."""
-        self.refresh()
-        self._ring.listen()
+        """Begin to take packets; they wait in the ring for the first flip."""
+        if self._viewed:
+            self._follow([self._viewed], frozenset())
+        else:
+            self.refresh()
+        try:
+            self._ring.listen(self._viewed.index if self._viewed else 0)
+        except OSError as error:
+            raise UnsupportedByKernel(f"a packet socket cannot listen: {error.strerror}") from None
 
     def refresh(self) -> None:
-        """Follow the host's addresses and devices."""
-        devices = sorted(counted_devices(self.encapsulated))
+        """Follow the host's addresses and devices; a view stays what it is."""
+        if self._viewed is None:
+            self._follow(sorted(counted_devices(self.encapsulated)), local_addresses())
+
+    def _follow(self, devices: Sequence[Device], addresses: frozenset[bytes]) -> None:
         self._ring.follow(
             b"".join(struct.pack("=II", device.index, device.ethernet) for device in devices),
-            b"".join(sorted(local_addresses())),
+            b"".join(sorted(addresses)),
         )
 
     def flip(self) -> int:
@@ -150,7 +164,7 @@ class PacketPath:
         self.close()
 
 
-def _socket_with_ring() -> socket.socket:
+def _socket_with_ring(classic: Sequence[tuple[int, int, int, int]]) -> socket.socket:
     """Make a packet socket, still deaf, whose ring shows headers and sizes of segments."""
     try:
         # Protocol 0 takes nothing: everything must be set before the first packet.
@@ -161,9 +175,9 @@ def _socket_with_ring() -> socket.socket:
             "monitor as root, or in a user namespace of its own"
         ) from None
     try:
-        code = b"".join(struct.pack("=HBBI", *instruction) for instruction in _FILTER)
+        code = b"".join(struct.pack("=HBBI", *instruction) for instruction in classic)
         held = ctypes.create_string_buffer(code, len(code))
-        program = struct.pack("@HP", len(_FILTER), ctypes.addressof(held))
+        program = struct.pack("@HP", len(classic), ctypes.addressof(held))
         packets.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
         packets.setsockopt(_SOL_PACKET, _PACKET_VERSION, _TPACKET_V3)
         packets.setsockopt(_SOL_PACKET, _PACKET_VNET_HDR, 1)

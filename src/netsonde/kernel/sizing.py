@@ -15,6 +15,8 @@ from netsonde.model.errors import BadField
 MIB = 1 << 20
 MIB_PER_CPU = 5
 """Default budget: 2,048 buckets a slice, exact to some 3,600 flows per CPU, direction and tick."""
+MIB_PER_CPU_OF_DEVICE = 1
+"""Default budget of the table of a device view."""
 _LEAST_LG, _MOST_LG = 3, 16
 _SLICES_PER_CPU = _abi.DIRECTIONS * _abi.PARITIES
 _BUCKET_BYTES = _abi.HOT.itemsize + _abi.COLD.itemsize
@@ -27,16 +29,19 @@ def possible_cpus(listed: str | None = None) -> int:
     return sum(int(span[-1]) - int(span[0]) + 1 for span in spans)
 
 
-def lg_buckets(table_mb: int, cpus: int) -> int:
+def lg_buckets(
+    table_mb: int, cpus: int, *, mib_per_cpu: int = MIB_PER_CPU, field: str = "table_mb"
+) -> int:
     """Give log2 of the buckets of a slice, the most that fit into `table_mb` MiB.
 
-    0 stands for MIB_PER_CPU for each CPU. Raises BadField when not even 8 buckets fit.
+    0 stands for `mib_per_cpu` for each CPU. Raises BadField, of the setting `field`, when not even
+    8 buckets fit.
     """
-    budget_bytes = (table_mb or MIB_PER_CPU * cpus) * MIB
+    budget_bytes = (table_mb or mib_per_cpu * cpus) * MIB
     buckets = budget_bytes // (cpus * _SLICES_PER_CPU * _BUCKET_BYTES)
     lg = min(buckets.bit_length() - 1, _MOST_LG)
     if lg < _LEAST_LG:
         least_bytes = cpus * _SLICES_PER_CPU * _BUCKET_BYTES << _LEAST_LG
         allowed = f"at least {-(-least_bytes // MIB)} (MiB) for {cpus} CPUs, or 0 for the default"
-        raise BadField("table_mb", table_mb, allowed)
+        raise BadField(field, table_mb, allowed)
     return lg

@@ -76,6 +76,8 @@ class BpfTables:
     hash_key: tuple[int, ...]
     encapsulated: Encapsulated
     sample_shift = _abi.SAMPLE_SHIFT_LEAST
+    whole_device = False
+    """Whether all packets are counted that pass its devices, whosever they are."""
     maps: tuple[str, ...] = _MAPS
     adopted = False
     """Whether it was taken over from a monitor that ended, with what was counted meanwhile."""
@@ -136,6 +138,7 @@ class BpfTables:
         config["hash_key"], config["lg_buckets"] = hash_key, self.lg_buckets
         config["sample_shift"] = self.sample_shift
         config["encapsulated"] = self.encapsulated.number
+        config["whole_device"] = self.whole_device
         return config.tobytes()
 
     def _digest(self, object_name: str) -> str:

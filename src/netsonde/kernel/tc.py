@@ -1,7 +1,8 @@
 """Hooks on devices: TCX links (Linux 6.6) and clsact filters (any Linux), one program for both.
 
 The one idea: a device shows everybody's packets, so the program asks which are this host's: its
-addresses are in a map that `refresh` keeps current, and devices that come are attached to.
+addresses are in a map that `refresh` keeps current, and devices that come are attached to. A view
+of one device counts everybody's, and follows nothing.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ class _DevicePath(BpfTables):
     """What TCX and clsact share: they differ in how a program is attached to a device."""
 
     capabilities = frozenset({CAP_BPF, CAP_NET_ADMIN})
+    view_capabilities: frozenset[int]
+    """What a view of one device needs once attached."""
     requirement: str
     """What the kernel must have, for the error that says it has not."""
 
@@ -40,9 +43,16 @@ class _DevicePath(BpfTables):
         lg_buckets: int,
         encapsulated: Encapsulated = Encapsulated.OUTER,
         pins: Pins | None = None,
+        device: Device | None = None,
     ) -> None:
-        """Load the programs, or take over pinned ones; raises as `BpfTables`."""
+        """Load the programs, or take over pinned ones; raises as `BpfTables`.
+
+        `device`: count all that passes it and nothing else; never with `pins`.
+        """
         kind = (libbpf.BPF_PROG_TYPE_SCHED_CLS, 0)
+        self.whole_device, self._viewed = device is not None, device
+        if device:
+            self.capabilities = self.view_capabilities
         super().__init__(
             "tc.bpf.o",
             dict.fromkeys(_PROGRAMS, kind),
@@ -60,6 +70,9 @@ class _DevicePath(BpfTables):
         What was not known to a former load, a device or an address, was not counted meanwhile.
         """
         try:
+            if self._viewed:
+                self._attach_device(self._viewed)
+                return
             known, devices = self._addresses, counted_devices(self.encapsulated)
             self.follow_addresses()
             if self.adopted:
@@ -72,7 +85,9 @@ class _DevicePath(BpfTables):
             raise UnsupportedByKernel(f"{self.requirement}: {error.strerror}") from None
 
     def refresh(self) -> None:
-        """Follow the host's addresses, and attach to devices that came."""
+        """Follow the host's addresses, and attach to devices that came; a view stays what it is."""
+        if self._viewed:
+            return
         self.follow_addresses()
         devices = counted_devices(self.encapsulated)
         for device in sorted(devices - self._devices):
@@ -111,6 +126,7 @@ class TcxPath(_DevicePath):
     """Counts through TCX links: first at ingress, last at egress; gone with their last holder."""
 
     hook = "tcx"
+    view_capabilities = frozenset({CAP_BPF})
     requirement = "TCX links need Linux 6.6"
 
     def _attach(self) -> None:
@@ -150,11 +166,13 @@ class ClsactPath(_DevicePath):
     """
 
     hook = "clsact"
+    view_capabilities = frozenset({CAP_BPF, CAP_NET_ADMIN})  # to remove its filters at the end
     requirement = "clsact needs CONFIG_NET_CLS_BPF"
 
     def _attach_programs(self, device: int, ingress: str, egress: str) -> None:
+        handle = libbpf.VIEW_HANDLE if self._viewed else libbpf.OWN_HANDLE
         for program, where in ((ingress, libbpf.BPF_TC_INGRESS), (egress, libbpf.BPF_TC_EGRESS)):
-            libbpf.tc_attach(self._object.program_fd(program), device, where)
+            libbpf.tc_attach(self._object.program_fd(program), device, where, handle)
 
     def _is_attached(self, device: Device) -> bool:
         ours = {syscall.program_id(self._object.program_fd(name)) for name in self._programs}
@@ -165,14 +183,23 @@ class ClsactPath(_DevicePath):
         """Remove our filters, unless they are to stay; the qdisc may be somebody else's too."""
         if self.notebook:
             return
-        remove_filters(device.index for device in self._devices)
+        handle = libbpf.VIEW_HANDLE if self._viewed else libbpf.OWN_HANDLE
+        remove_filters((device.index for device in self._devices), [handle])
         self._devices = frozenset()
 
 
-def remove_filters(devices: Iterable[int]) -> int:
+def remove_filters(
+    devices: Iterable[int],
+    handles: Sequence[int] = (libbpf.OWN_HANDLE, libbpf.VIEW_HANDLE),
+) -> int:
     """Remove clsact filters of ours, a dead monitor's too; gives how many there were.
 
     Raises OSError.
     """
     sides = (libbpf.BPF_TC_INGRESS, libbpf.BPF_TC_EGRESS)
-    return sum(libbpf.tc_detach(device, side) for device in devices for side in sides)
+    return sum(
+        libbpf.tc_detach(device, side, handle)
+        for device in devices
+        for side in sides
+        for handle in handles
+    )
