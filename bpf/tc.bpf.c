@@ -2,7 +2,8 @@
 /*
  * Hook: a device's ingress and egress, as a TCX link (kernel 6.6+) or a clsact filter (any kernel).
  * Sees everything that passes the device; what is the host's own is told by the addresses in
- * ns_local, unless all of it is wanted. No kernel types beyond <linux/bpf.h>, so it loads without the kernel's BTF.
+ * ns_local, unless all of it is wanted. No kernel types beyond <linux/bpf.h>, so it loads without
+ * the kernel's BTF.
  */
 #include <linux/bpf.h>
 #include <linux/if_packet.h>
@@ -72,8 +73,8 @@ static __noinline enum ns_parsed ns_parse_unusual(const struct ns_view *view,
 #include "maps.bpf.h"
 
 /*
- * INPUT as netfilter sees it: for this host by address or to many; OUTPUT: from this host. A view of
- * the device takes all that passes instead.
+ * INPUT as netfilter sees it: for this host by address or to many; OUTPUT: from this host. A view
+ * of the device takes all that passes instead.
  */
 static __always_inline int ns_is_mine(const struct ns_view *view, const struct ns_packet *packet)
 {

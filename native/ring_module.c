@@ -41,7 +41,8 @@ static PyObject *packet_ring_new(PyTypeObject *type, PyObject *arguments, PyObje
 	if (!self)
 		return NULL;
 	if (!PyArg_ParseTuple(arguments, "iw*Iy#IIII", &fd, &self->memory, &block_bytes, &secret,
-			      &secret_bytes, &lg_buckets, &sample_shift, &encapsulated, &whole_device) ||
+			      &secret_bytes, &lg_buckets, &sample_shift, &encapsulated,
+			      &whole_device) ||
 	    ns_memory_table_open(&self->ring.table, secret, secret_bytes, lg_buckets, sample_shift))
 		goto failed;
 	self->ring.table.config.encapsulated = encapsulated;

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 from features import HOOK_NEEDS, missing
+from packets import Flow, packet
 from pyroute2 import IPRoute, config, netns
 
 from netsonde.kernel.devices import device_named, is_there
@@ -159,6 +160,22 @@ def test_a_view_counts_what_the_device_does(network: None, hook: str) -> None:
         assert counting.path.hook == hook
         # The last three never passed eth0.
         assert tuple(counting.sides[::2]) >= (32, 32)
+
+
+@pytest.mark.parametrize("hook", WORKING)
+def test_what_is_for_others_counts_where_the_device_takes_it(network: None, hook: str) -> None:
+    del network
+    run(ROUTER, "ip link set eth0 promisc on")
+    before = device_counters()
+    frame = b"\x02\0\0\0\0\x99" + b"\x02\0\0\0\0\x98" + b"\x08\x00"
+    frame += packet(Flow("9.9.9.9", "9.9.9.8", 1000, 53, 17), 20)
+    with viewing(hook) as counting:
+        with namespace.inside(NEAR), socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender:
+            sender.bind(("eth0", 0))
+            for _ in range(11):
+                sender.send(frame)
+        caught_up(counting, before)
+        assert tuple(counting.sides[:2]) == (11, 11 * (len(frame) - 14))
 
 
 @pytest.mark.parametrize("own", [hook for hook in WORKING if hook != "afpacket"])

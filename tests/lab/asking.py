@@ -157,8 +157,11 @@ def changes_unsaid(lab) -> Iterator[None]:
         lab.exec("h1", "curl", "-sf", "-X", "DELETE", url)
 
 
-def assert_transfer_is_exact(lab, size_bytes: int) -> None:
-    """Send bytes over TCP from h5 to h9; all four counts equal the hosts' own, to the segment."""
+def assert_transfer_is_exact(lab, size_bytes: int, *, device: str | None = None) -> None:
+    """Send bytes over TCP from h5 to h9; all four counts equal the hosts' own, to the segment.
+
+    `device`: counted there instead of at the host's INPUT and OUTPUT.
+    """
 
     def totals(at: str, interface: str, src: str, dst: str) -> tuple[int, int]:
         fields = {"interface": interface, "proto": "tcp", "src": src, "dst": dst}
@@ -172,8 +175,9 @@ def assert_transfer_is_exact(lab, size_bytes: int) -> None:
         return after[0] - before[0], after[1] - before[1]
 
     h5, h9 = "10.0.0.5", "10.0.0.9"
-    places = [(h5, "OUTPUT", h5, h9), (h9, "INPUT", h5, h9)]
-    places += [(h9, "OUTPUT", h9, h5), (h5, "INPUT", h9, h5)]
+    to_host, from_host = (device, device) if device else ("INPUT", "OUTPUT")
+    places = [(h5, from_host, h5, h9), (h9, to_host, h5, h9)]
+    places += [(h9, from_host, h9, h5), (h5, to_host, h9, h5)]
     # Word to everybody, so that no agent's keepalive, of once a minute, falls into the transfer:
     # it is a segment of the host's that goes to somebody else.
     assert ask(ROOT, type="config counter", interface="INPUT", proto="tcp").status == 200

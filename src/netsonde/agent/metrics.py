@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -18,7 +19,7 @@ from prometheus_client.registry import Collector
 
 from netsonde.agent.node import Node
 from netsonde.agent.webhooks import Webhooks
-from netsonde.model.errors import NetsondeError
+from netsonde.model.errors import FieldRefused, NetsondeError
 from netsonde.model.key import KeyType
 from netsonde.model.task import Counter, Increment, Question, Task
 from netsonde.model.window import TICKS_PER_S
@@ -104,7 +105,8 @@ class Metrics:
             async with asyncio.timeout(DEADLINE_S):
                 status = await self._node.monitor_status()
                 for task, counter in wanted[:MAX_QUESTIONS]:
-                    counted.append(_Counted(task, counter, await self._totals(task, counter)))
+                    with suppress(FieldRefused):  # of a device that this host does not view
+                        counted.append(_Counted(task, counter, await self._totals(task, counter)))
         except (NetsondeError, TimeoutError):
             pass  # what is missing is counted, and the monitor's absence is a metric itself
         return status, counted, len(wanted) - len(counted)
@@ -170,6 +172,13 @@ def _of_monitor(status: Status | None) -> Iterator[Metric]:
         yield _gauge("recorder_reach_seconds", "How far back can be asked.", [((), seconds)])
     held = [((str(level.step_ms),), level.bytes) for level in reach.levels]
     yield _gauge("recorder_bytes", "Memory of the flight recorder.", held, "step_ms")
+    views = [((view.device,), view) for view in status.devices]
+    there = [(name, int(view.gone is None)) for name, view in views]
+    yield _gauge("device_viewed", "1 while a viewed device is there.", there, "device")
+    crossed = [(name, view.packets) for name, view in views]
+    yield _counter("device_packets", "Packets that crossed it.", crossed, "device")
+    lost = [((*name, cause), n) for name, view in views for cause, n in sorted(view.drops.items())]
+    yield _counter("device_drops", "Those put into no flow.", lost, "device", "cause")
     active = [((one.name,), one.active) for one in status.detectors]
     yield _gauge("alarms_active", "Alarms that are raised now.", active, "detector")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from netsonde.agent.node import Node
-from netsonde.agent.tasks import reasons, resolved, scope_for
+from netsonde.agent.tasks import device_refused, reasons, resolved, scope_for
 from netsonde.model.answer import Answer
 from netsonde.model.asked import Asked
 from netsonde.model.coverage import Coverage
@@ -113,7 +113,8 @@ class Questions:
     async def _ask(self, question: Question, scope: Scope) -> Answered:
         gathered = await self._gather(question, scope)
         if not isinstance(gathered.part, Summary):
-            raise Unavailable(f"no host answered: {reasons(gathered.coverage)}")
+            why = device_refused(gathered.coverage)
+            raise why or Unavailable(f"no host answered: {reasons(gathered.coverage)}")
         return Answered(summary=gathered.part, coverage=gathered.coverage)
 
     async def _gather(self, question: Question, scope: Scope) -> Gathered:
@@ -128,6 +129,8 @@ def _unanswered(asked: Asked, gathered: Sequence[Gathered]) -> NetsondeError:
     """Say why no host answered, of one window at least."""
     unanswered = [(at, one.coverage) for at, one in enumerate(gathered) if one.part is None]
     for at, coverage in unanswered:
+        if of_device := device_refused(coverage):
+            return of_device
         name = _field_refused_by_all(coverage)
         if name == "window" and at > 0:
             name = "against"
@@ -160,4 +163,4 @@ def _allowed(coverage: Coverage) -> str:
 def _described(wanted: Filter) -> str:
     fields = {"proto": wanted.proto, "src": wanted.src, "dst": wanted.dst}
     given = [f"{name} {value}" for name, value in fields.items() if value is not None]
-    return ", ".join([f"interface {wanted.interface.value}", *given])
+    return ", ".join([f"interface {wanted.device or wanted.interface.value}", *given])

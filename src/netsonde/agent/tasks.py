@@ -6,17 +6,18 @@ desired state; a host that is away gets it when it is back.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 
 import msgspec
 
 from netsonde.agent.node import CONFIG_BUDGET_MS, Node
 from netsonde.model.coverage import Coverage
 from netsonde.model.errors import BadField, Changed, Unavailable
-from netsonde.model.task import Counter, Filter, Scope, Task
-from netsonde.model.window import TICK_NS
+from netsonde.model.task import Counter, Filter, Interface, Question, Scope, Task
+from netsonde.model.window import REAL_TIME, TICK_NS
 from netsonde.overlay.tasks import Book, Series
 
 _SHOWN_REASONS = 3
@@ -85,14 +86,26 @@ class Tasks:
             task=known, scope=runs_in, coverage=pushed.coverage, dropped=pushed.dropped
         )
 
-    def all(self) -> tuple[Configured, ...]:
+    async def all(self) -> tuple[Configured, ...]:
         """List the tasks with keyed counters, in the order of their ids."""
         sketches = [task for task in self._node.book.all() if task.series == "sketch"]
-        return tuple(self._as_it_stands(task) for task in sorted(sketches, key=lambda t: t.id))
+        standing = [self._as_it_stands(t) for t in sorted(sketches, key=lambda t: t.id)]
+        found: dict[tuple[str | None, Scope], Awaitable[Coverage]] = {
+            (device, one.scope): self._viewers(device, one.scope)
+            for one in standing
+            if (device := one.task.filter.device) is not None
+        }
+        viewers = dict(zip(found, await asyncio.gather(*found.values()), strict=True))
+        return tuple(
+            replace(one, coverage=viewers.get((one.task.filter.device, one.scope), one.coverage))
+            for one in standing
+        )
 
-    def one(self, task_id: int) -> Configured:
+    async def one(self, task_id: int) -> Configured:
         """Find a task; raises NotFound naming the ids that exist."""
-        return self._as_it_stands(self._node.book.task(task_id))
+        found = self._as_it_stands(self._node.book.task(task_id))
+        coverage = await self._who_has_it(found.task, found.scope, found.coverage)
+        return replace(found, coverage=coverage)
 
     async def replace(
         self,
@@ -100,15 +113,16 @@ class Tasks:
         wanted: Filter,
         counters: tuple[Counter, ...],
         scope: Scope | None,
-        etag: str,
+        etag: str | None,
     ) -> Configured:
         """Change a task into another; counters that stay the same keep their counts.
 
-        Raises Changed when the task is not what `etag` says any more, NotFound and BadField as
+        Raises Changed when the task is not what an `etag` says any more, NotFound and BadField as
         `Book.replaced`; withdrawn as in `add`.
         """
-        before = self.one(task_id)
-        _check_etag(before, etag)
+        before = self._as_it_stands(self._node.book.task(task_id))
+        if etag is not None:
+            _check_etag(before, etag)
         runs_in = scope or before.scope
         book, task = self._node.book.replaced(
             task_id, wanted, counters, scope=runs_in, since_tick=self._tick()
@@ -154,15 +168,26 @@ class Tasks:
     ) -> Configured:
         self._node.change(book)
         pushed = await self._node.push(scope, CONFIG_BUDGET_MS)
-        if pushed.coverage.answered == 0:
+        coverage = await self._who_has_it(task, book.scope_of(task), pushed.coverage)
+        if coverage.answered == 0:
             self._node.change(withdrawn(self._node.book))
-            raise Unavailable(f"nothing was configured: {reasons(pushed.coverage)}")
+            raise device_refused(coverage) or Unavailable(
+                f"nothing was configured: {reasons(coverage)}"
+            )
         return Configured(
-            task=task,
-            scope=book.scope_of(task),
-            coverage=pushed.coverage,
-            dropped=pushed.dropped,
+            task=task, scope=book.scope_of(task), coverage=coverage, dropped=pushed.dropped
         )
+
+    async def _who_has_it(self, task: Task, scope: Scope, coverage: Coverage) -> Coverage:
+        """Tell who counts for a task: of those in `coverage`, or of a device those who view it."""
+        if task.filter.device is None:
+            return coverage
+        return await self._viewers(task.filter.device, scope)
+
+    async def _viewers(self, device: str, scope: Scope) -> Coverage:
+        wanted = Filter(interface=Interface.BOTH, device=device)
+        question = Question(filter=wanted, window=REAL_TIME, limit=1)
+        return (await self._node.ask(question, scope, CONFIG_BUDGET_MS)).coverage
 
 
 def resolved(node: Node, scope: Scope | None) -> Scope:
@@ -184,6 +209,17 @@ def reasons(coverage: Coverage) -> str:
     shown = [f"{who} ({why})" for who, why in sorted(coverage.missing.items())[:_SHOWN_REASONS]]
     more = len(coverage.missing) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+
+
+def device_refused(coverage: Coverage) -> BadField | None:
+    """Say that nobody views a device, where everyone asked refuses for that reason."""
+    told = sorted((one.allowed, who) for who, one in coverage.refused.items())
+    fields = {one.field for one in coverage.refused.values()}
+    if fields != {"interface"} or coverage.refused.keys() != set(coverage.members):
+        return None
+    (allowed, who), (another, _) = told[0], told[-1]
+    where = "" if allowed == another else f" ({who}; others view other devices, or none)"
+    return BadField("interface", coverage.refused[who].value, allowed + where)
 
 
 def _check_etag(task: Configured, etag: str) -> None:

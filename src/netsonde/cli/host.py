@@ -11,7 +11,7 @@ from netsonde.cli import exits
 from netsonde.cli.options import Plain, Service
 from netsonde.model.certificate import Covered
 from netsonde.model.detector import DetectorState
-from netsonde.model.resource import Host, Level, Reach
+from netsonde.model.resource import DeviceView, Host, Level, Reach
 from netsonde.model.window import TICKS_PER_S, span_text, wall_text
 
 _MIB = 1 << 20
@@ -29,6 +29,10 @@ def host(*, output: Plain = Plain(), service: Service = Service()) -> int:
         printing.json({"host": found, "members": members})
     else:
         printing.facts([*_agent(found), *_members(members), *_monitor(found)])
+        if found.devices:
+            views = ("device", "state", "packets", "bytes of IP", "dropped", "not IP", "tasks")
+            printing.sentences([""])
+            printing.listing(views, map(_device, found.devices))
         if found.detectors:
             header = ("detector", "alarms now", "raised", "suppressed", "most", "keys", "CPU ms")
             printing.sentences([""])
@@ -88,6 +92,13 @@ def _level(level: Level, last_tick: int) -> str:
     if level.first_tick is None:
         return f"of {step}: none yet"
     return f"of {step} for {span_text((last_tick + 1 - level.first_tick) / TICKS_PER_S)}"
+
+
+def _device(view: DeviceView) -> tuple[str, ...]:
+    not_ip = view.drops.get("not_ip", 0)
+    counts = (view.packets, view.ip_bytes, sum(view.drops.values()) - not_ip, not_ip, view.tasks)
+    state = f"gone {view.gone}" if view.gone else "counts"
+    return (view.hook, state, *(f"{count:,}" for count in counts))
 
 
 def _detector(state: DetectorState) -> tuple[str, ...]:

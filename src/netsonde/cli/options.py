@@ -27,8 +27,8 @@ Increment = IncrementName
 class Packets:
     """Which packets count; what is left out matches everything."""
 
-    interface: Literal["INPUT", "OUTPUT", "both"] | None = None
-    "for a host (INPUT, the default), from it, or both"
+    interface: Literal["INPUT", "OUTPUT", "both"] | str | None = None
+    "for a host (INPUT, the default), from it, both, or a device that its monitor views: eth0"
     proto: str | None = None
     "protocol: tcp, udp, icmp, ..., or its number"
     src: str | None = None

@@ -18,15 +18,15 @@ TAKES: dict[str, str] = {
     "replay": """FILE ask= detect detectors=FILE key= top= family= proto= src= dst= sport= dport=
         flow= by= of= increment= k= share= limit= after= quantiles= against= step= window= json""",
     "doctor": "json",
-    "lab up": "depth= fanout= rate= hook= daemons no-daemons",
+    "lab up": "depth= fanout= rate= hook= devices= daemons no-daemons",
     "lab down": "",
     "lab exec": "HOST",
     "lab pingall": "count=",
     "lab shell": "",
     "lab status": "json",
     "lab restart": "HOST DAEMON",
-    "monitor": """config=FILE socket= agent-user= user= table-mb= hook= encapsulated= pin-dir=FILE
-        unpin cpu-budget-percent= recorder-mb= log-json""",
+    "monitor": """config=FILE socket= agent-user= user= table-mb= hook= encapsulated= devices=
+        device-table-mb= pin-dir=FILE unpin cpu-budget-percent= recorder-mb= log-json""",
     "agent": """config=FILE listen= address= peer-port= monitor-socket= state-dir=FILE user=
         query-deadline-ms= probe-max-bytes= probe-max-ms= log-json""",
 }

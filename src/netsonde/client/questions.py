@@ -17,7 +17,7 @@ from netsonde.model.task import Scope
 class FilterFields(TypedDict, total=False):
     """Which packets count; what is left out matches everything. As in `FilterText`."""
 
-    interface: Literal["INPUT", "OUTPUT", "both"]
+    interface: str
     family: Literal[4, 6]
     proto: str | int
     src: str

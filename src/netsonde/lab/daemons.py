@@ -30,14 +30,20 @@ SERVER_SOCKET = state.ROOT / "server.sock"
 SERVER_LOG = state.ROOT / "server.log"
 
 
-def command_line(host: Host, daemon: str, hook: str) -> tuple[str, ...]:
-    """Give the command line of a daemon on a host; `hook` is where its monitor counts."""
+def command_line(
+    host: Host, daemon: str, hook: str, devices: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Give the command line of a daemon on a host.
+
+    `hook` is where its monitor counts, `devices` are those that it views as well.
+    """
     monitor_socket = str(_monitor_socket(host))
     if daemon == "monitor":
         pin_dir = pins.directory(host)
         return (
             *("netsonde-monitor", "--socket", monitor_socket),
             *("--agent-user", user(), "--user", user(), "--hook", hook),
+            *(("--devices", ",".join(devices)) if devices else ()),
             *(("--pin-dir", str(pin_dir)) if pin_dir else ()),
         )
     return (
@@ -81,11 +87,18 @@ def start_server() -> None:
         )
 
 
-def start(hosts: Iterable[Host], daemon: str, hook: str, *, deadline_mono_s: float) -> None:
+def start(
+    hosts: Iterable[Host],
+    daemon: str,
+    hook: str,
+    *,
+    devices: Sequence[str] = (),
+    deadline_mono_s: float,
+) -> None:
     """Start one daemon on each host and wait until all of them accept; raises LabError."""
     started = list(hosts)
     for host in started:
-        _start_one(host, daemon, hook, deadline_mono_s)
+        _start_one(host, daemon, command_line(host, daemon, hook, devices), deadline_mono_s)
     for host in started:
         _await_ready(host, daemon, deadline_mono_s)
 
@@ -105,7 +118,7 @@ def join_overlay(topology: Topology) -> None:
             _post(topology.host(parent), message)
 
 
-def _start_one(host: Host, daemon: str, hook: str, deadline_mono_s: float) -> None:
+def _start_one(host: Host, daemon: str, argv: tuple[str, ...], deadline_mono_s: float) -> None:
     home = state.directory(host)
     home.mkdir(exist_ok=True)
     data = home / "state"
@@ -114,7 +127,7 @@ def _start_one(host: Host, daemon: str, hook: str, deadline_mono_s: float) -> No
     os.chown(data, owner.pw_uid, owner.pw_gid)
     launch = server.Launch(
         namespace=host.namespace,
-        argv=command_line(host, daemon, hook),
+        argv=argv,
         title=f"netsonde-{daemon} {host.name}",
         log_path=str(state.log_path(host, daemon)),
         pid_path=str(state.pid_path(host, daemon)),

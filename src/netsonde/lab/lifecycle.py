@@ -6,6 +6,8 @@ whole, half built or half removed, and building starts by ending whatever is the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-untyped]
 
 from netsonde.lab import daemons, namespace, network, pins, state
@@ -14,11 +16,18 @@ from netsonde.lab.rate import Rate
 from netsonde.lab.topology import SWITCH_NAMESPACE, Topology
 
 
-def build(topology: Topology, rate: Rate | None, hook: str, *, with_daemons: bool) -> None:
+def build(
+    topology: Topology,
+    rate: Rate | None,
+    hook: str,
+    *,
+    devices: Sequence[str] = (),
+    with_daemons: bool,
+) -> None:
     """Make a whole lab or none; raises LabError. Removes what an earlier one left behind."""
     remove()
     try:
-        _build(topology, rate, hook, with_daemons=with_daemons)
+        _build(topology, rate, hook, devices, with_daemons=with_daemons)
     except NetlinkError as error:
         remove()
         raise LabError(f"the kernel refuses a part of the network: {error}") from error
@@ -40,7 +49,14 @@ def remove() -> None:
     state.remove()
 
 
-def _build(topology: Topology, rate: Rate | None, hook: str, *, with_daemons: bool) -> None:
+def _build(
+    topology: Topology,
+    rate: Rate | None,
+    hook: str,
+    devices: Sequence[str],
+    *,
+    with_daemons: bool,
+) -> None:
     state.ROOT.mkdir(mode=0o755)
     pins.mount()
     network.create_switch_namespace()
@@ -50,7 +66,13 @@ def _build(topology: Topology, rate: Rate | None, hook: str, *, with_daemons: bo
     if with_daemons:
         deadline = daemons.deadline_mono_s(len(topology.monitored))
         for name in daemons.DAEMONS:
-            daemons.start(topology.monitored, name, hook, deadline_mono_s=deadline)
+            daemons.start(topology.monitored, name, hook, devices=devices, deadline_mono_s=deadline)
         daemons.join_overlay(topology)
     shaped = rate.text if rate else None
-    state.Lab(depth=topology.depth, fanout=topology.fanout, rate=shaped, hook=hook).save()
+    state.Lab(
+        depth=topology.depth,
+        fanout=topology.fanout,
+        rate=shaped,
+        hook=hook,
+        devices=tuple(devices),
+    ).save()

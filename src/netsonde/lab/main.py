@@ -35,6 +35,7 @@ def up(
     fanout: Whole = 3,
     rate: str | None = None,
     hook: str = "auto",
+    devices: str = "",
     daemons: bool = True,
 ) -> None:
     """Build the lab: a tree of bridges, fanout ** depth hosts, a monitor and an agent on each.
@@ -51,6 +52,8 @@ def up(
         Rate of each host's link in both directions, such as 100mbit; unshaped without it.
     hook
         Where the monitors count: auto, or a name that `netsonde monitor --hook` knows.
+    devices
+        Devices of its host that each monitor views as well, such as eth0, with commas between.
     daemons
         Start monitor and agent on every host but h1.
     """
@@ -69,13 +72,13 @@ def up(
         if state.leftovers():
             print("removing what an earlier lab left behind", flush=True)
         try:
-            lifecycle.build(topology, link_rate, hook, with_daemons=daemons)
+            viewed = [name for name in devices.split(",") if name]
+            lifecycle.build(topology, link_rate, hook, devices=viewed, with_daemons=daemons)
         except BaseException:
             entered.end()
             raise
-    print(
-        f"the lab is up: h1 to {topology.hosts[-1].name}, {time.monotonic() - started_mono_s:.1f} s"
-    )
+    took_s = time.monotonic() - started_mono_s
+    print(f"the lab is up: h1 to {topology.hosts[-1].name}, {took_s:.1f} s")
 
 
 @app.command
@@ -173,7 +176,8 @@ def restart(host: str, daemon: Literal["monitor", "agent"] | None = None) -> Non
             raise LabError(f"{host} is the manager and runs no daemons")
         for name in [daemon] if daemon else daemons.DAEMONS:
             daemons.stop(found, name)
-            daemons.start([found], name, lab.hook, deadline_mono_s=daemons.deadline_mono_s(1))
+            deadline = daemons.deadline_mono_s(1)
+            daemons.start([found], name, lab.hook, devices=lab.devices, deadline_mono_s=deadline)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

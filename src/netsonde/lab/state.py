@@ -35,6 +35,8 @@ class Lab:
     """Rate of every host's link in each direction; None is unshaped."""
     hook: str
     """Where the monitors count, as `netsonde monitor --hook` takes it."""
+    devices: tuple[str, ...] = ()
+    """What they view beside, as `netsonde monitor --devices` takes it."""
 
     @property
     def topology(self) -> Topology:

@@ -27,8 +27,11 @@ class FilterText(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Which packets count; a field left out matches everything."""
 
     interface: Annotated[
-        Literal["INPUT", "OUTPUT", "both"],
-        Meta(description="INPUT: packets for the host, OUTPUT: from it, as in netfilter"),
+        str,
+        Meta(
+            description="INPUT: packets for the host, OUTPUT: from it, as in netfilter; both; or a "
+            "device such as eth0 that its monitor views: all that passes it"
+        ),
     ] = "INPUT"
     family: Annotated[Literal[4, 6] | None, Meta(description="IP version")] = None
     proto: Annotated[str | int | None, Meta(description="protocol name or number: tcp, 17")] = None

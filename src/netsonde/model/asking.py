@@ -5,6 +5,7 @@ from __future__ import annotations
 from netsonde.model import address, port, proto
 from netsonde.model.asked import Asked, FilterText
 from netsonde.model.detector import Choice, Detector
+from netsonde.model.device import SIDES, side_or_device
 from netsonde.model.errors import BadField
 from netsonde.model.flow import FlowClass
 from netsonde.model.key import KeyType
@@ -22,8 +23,10 @@ MAX_CLEAR_S = 600
 
 def checked_filter(text: FilterText) -> Filter:
     """Check a filter; raises BadField naming the field, also when it can match nothing."""
+    side, device = _where(text.interface)
     wanted = Filter(
-        interface=Interface(text.interface),
+        interface=side,
+        device=device,
         family=text.family,
         proto=None if text.proto is None else proto.number("proto", str(text.proto)),
         src=None if text.src is None else address.prefix("src", text.src),
@@ -39,7 +42,7 @@ def checked_filter(text: FilterText) -> Filter:
 def written_filter(wanted: Filter) -> FilterText:
     """Write a filter as people do."""
     return FilterText(
-        interface=wanted.interface.value,
+        interface=wanted.device or wanted.interface.value,
         family=wanted.family,
         proto=None if wanted.proto is None else proto.name(wanted.proto),
         src=wanted.src,
@@ -66,10 +69,14 @@ def chosen_window(asked: Asked) -> Window:
 
 def checked_detector(name: str, spec: DetectorSpec) -> Detector:
     """Check a detector as people write it; raises BadField naming the field."""
+    chosen = checked_filter(spec.filter)
+    if chosen.device is not None:
+        allowed = f"{', '.join(SIDES)}: detectors watch the host's own packets"
+        raise BadField("interface", chosen.device, allowed)
     detector = Detector(
         name=name,
         measure=spec.measure,
-        filter=checked_filter(spec.filter),
+        filter=chosen,
         by=KeyType.parse(spec.by, "by").name,
         of=None if spec.of is None else KeyType.parse(spec.of, "of").name,
         increment=Increment(spec.increment),
@@ -112,6 +119,12 @@ def key_types(by: str, of: str | None = None) -> tuple[KeyType, KeyType | None]:
     if set(counted.fields) & set(kind.fields):
         raise BadField("of", of, f"fields that are not in by={by}")
     return kind, counted
+
+
+def _where(interface: str) -> tuple[Interface, str | None]:
+    """Give the sides that count, and the device that is named instead of the host."""
+    chosen = side_or_device("interface", interface)
+    return (Interface(chosen), None) if chosen in SIDES else (Interface.BOTH, chosen)
 
 
 def length_ticks(field: str, text: str, most_s: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from netsonde.model.asked import FilterText
+from netsonde.model.device import SIDES
 from netsonde.model.evidence import Evidence
 from netsonde.model.window import TICKS_PER_S, span_text, wall_text
 
@@ -86,8 +87,11 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def _doubts(self) -> list[str]:
-        """Say what else may surprise: time that was lost or set, and flows left out for speed."""
+        """Say what else may surprise: a packet that counts at several hosts, time that was lost or
+        set, and flows left out for speed."""
         found, doubts = self.evidence, []
+        if self.filter.interface not in SIDES and self.coverage.answered > 1:
+            doubts.append(f"what crosses {self.filter.interface} of each host")
         if found.missed_ticks:
             doubts.append(f"{found.missed_ticks / TICKS_PER_S:.1f} s missed")
         if found.told_one_in > 1:

@@ -147,6 +147,27 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
     budget_bytes: int
 
 
+class DeviceView(msgspec.Struct, frozen=True, kw_only=True):
+    """A device that a monitor views: all that passes it, in and out; counts since it started."""
+
+    device: str
+    hook: str
+    """Where packets are counted, as certificates say it: `tcx eth0`."""
+    gone: str | None
+    """Wall clock, UTC, at which the device was found to be gone; None while it is there."""
+    since_tick: int
+    last_tick: int
+    packets: int
+    ip_bytes: int
+    drops: dict[str, int]
+    """Packets seen and put into no flow, by cause."""
+    tasks: int
+    tick_ms: int
+    told_one_in: int
+    late_ticks: int
+    recorder: Reach
+
+
 class MonitorState(msgspec.Struct, frozen=True, kw_only=True):
     """How a host's monitor is; counts are since it started, and of a gap that it took over."""
 
@@ -176,6 +197,8 @@ class MonitorState(msgspec.Struct, frozen=True, kw_only=True):
     """How far back it can be asked."""
     detectors: tuple[DetectorState, ...]
     """How the host's detectors fare."""
+    devices: tuple[DeviceView, ...] = ()
+    """Devices that its monitor views, beside the host's own packets."""
 
 
 class Host(MonitorState, frozen=True, kw_only=True):

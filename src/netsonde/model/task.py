@@ -42,6 +42,9 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     """Which flow records a task takes; a field left out matches everything."""
 
     interface: Interface = Interface.INPUT
+    device: str | None = None
+    """Whatever passes this device, in or out and whosever it is, instead of the host's own
+    packets; `interface` is BOTH then."""
     family: Literal[4, 6] | None = None
     """Version of IP."""
     proto: int | None = None

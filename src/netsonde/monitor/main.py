@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -25,10 +26,12 @@ sys.modules.setdefault("rich", None)  # type: ignore[arg-type] # as import of it
 import msgspec
 import structlog
 
-from netsonde.kernel.hooks import AUTO, Opened, open_path, unpin
-from netsonde.kernel.path import Encapsulated
+from netsonde.kernel.devices import Device, device_named
+from netsonde.kernel.hooks import AUTO, Opened, open_device, open_path, unpin
+from netsonde.kernel.path import CountingPath, Encapsulated
 from netsonde.kernel.pins import Pins
-from netsonde.kernel.sizing import lg_buckets, possible_cpus
+from netsonde.kernel.sizing import MIB_PER_CPU_OF_DEVICE, lg_buckets, possible_cpus
+from netsonde.model.device import MAX_DEVICES, device_name
 from netsonde.model.errors import BadField, NetsondeError, UnsupportedByKernel
 from netsonde.model.window import TICK_NS
 from netsonde.monitor import privilege
@@ -41,9 +44,9 @@ from netsonde.monitor.takeover import close_gap
 from netsonde.monitor.tasks import Closed, Tasks
 from netsonde.monitor.ticker import Ticker
 from netsonde.monitor.upkeep import Upkeep
+from netsonde.monitor.views import View, ViewOfDevice, Views, reader_of
 from netsonde.recorder.ring import Recorder
 from netsonde.sketch.absent import placement
-from netsonde.sketch.tick import Reader
 from netsonde.wire import log, settings
 
 _HASH_WORDS = 8
@@ -82,6 +85,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "these and count what they carry"
         ),
     ] = Encapsulated.OUTER
+    devices: Annotated[
+        tuple[str, ...],
+        msgspec.Meta(
+            max_length=MAX_DEVICES,
+            description="devices to view as well, each by itself: all that passes, in and out, "
+            f"forwarded packets too; at most {MAX_DEVICES}",
+        ),
+    ] = ()
+    device_table_mb: Annotated[
+        int,
+        msgspec.Meta(
+            ge=0,
+            le=1 << 20,
+            description="memory of the flow table of each of them in MiB; 0: "
+            f"{MIB_PER_CPU_OF_DEVICE} for each CPU",
+        ),
+    ] = 0
     pin_dir: Annotated[
         str,
         msgspec.Meta(
@@ -94,14 +114,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = False
     cpu_budget_percent: Annotated[
         float,
-        msgspec.Meta(gt=0, le=100, description="share of one CPU that reading ticks may take"),
+        msgspec.Meta(
+            gt=0,
+            le=100,
+            description="share of one CPU that reading ticks may take, of the host and each device "
+            "alike",
+        ),
     ] = 10.0
     recorder_mb: Annotated[
         int,
         msgspec.Meta(
             ge=1,
             le=1 << 16,
-            description="memory of the flight recorder in MiB: the last minutes, to be asked about",
+            description="memory of the flight recorder in MiB: the last minutes, to be asked "
+            "about; of the host and each device alike",
         ),
     ] = 24
     log_json: Annotated[bool, msgspec.Meta(description="write log lines as JSON")] = False
@@ -110,38 +136,41 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 class Monitor:
     """The parts of a monitor that counts, from taking over to passing on."""
 
-    def __init__(self, config: Settings, opened: Opened, kept: KeptFile) -> None:
-        """Take over what the former monitor left; raises OSError when the kernel refuses."""
+    def __init__(
+        self, config: Settings, opened: Opened, viewed: dict[Device, CountingPath], kept: KeptFile
+    ) -> None:
+        """Take over what the former monitor left; raises OSError when the kernel refuses.
+
+        `viewed`: what counts at each device that is viewed.
+        """
         path = self._path = opened.path
         self._config, self._opened, self._kept = config, opened, kept
-        reader = Reader(
-            path.hot,
-            path.cold,
-            path.slices,
-            lg_buckets=path.lg_buckets,
-            cpus=path.cpus,
-            hash_key=path.hash_key,
-        )
+        reader = reader_of(path)
         gap, now_tick = close_gap(path, reader), time.time_ns() // TICK_NS
-        self._tasks = Tasks(Recorder(config.recorder_mb << 20), began_tick=now_tick + 1)
+        shares = 1 + len(viewed)
+        recorder_bytes = (config.recorder_mb << 20) // shares
+        budget_ratio = config.cpu_budget_percent / 100 / shares
+        self._tasks = Tasks(Recorder(recorder_bytes), began_tick=now_tick + 1)
         places = placement(path.hash_key, path.lg_buckets)
         self._tasks.restore(kept.load(), gap, places, now_tick, time.monotonic_ns())
-        pace = Pace(config.cpu_budget_percent / 100)
         self._alarms = Alarms(secrets.token_hex(_BOOT_BYTES))
-        self._ticker = Ticker(path, reader, self._absorb, pace)
+        self._ticker = Ticker(path, reader, self._absorb, Pace(budget_ratio))
+        self._devices = [
+            ViewOfDevice(device, at, recorder_bytes=recorder_bytes, budget_ratio=budget_ratio)
+            for device, at in viewed.items()
+        ]
         self._upkeep = Upkeep(self._work, self._ticker.charge)
 
     async def run(self, listener: socket.socket) -> None:
         """Count and answer until SIGTERM or SIGINT, then pass on what was counted."""
         agent_uid, _ = privilege.user_ids("agent_user", self._config.agent_user)
+        own = View(self._path.hook, self._tasks, self._ticker)
         server = Server(
-            self._tasks,
-            self._ticker,
+            Views(own, self._devices),
             self._upkeep,
             self._alarms,
             allowed_uids=frozenset({0, agent_uid}),
             software=_SOFTWARE,
-            hook=self._path.hook,
             encapsulated=self._config.encapsulated.value,
         )
         stop = asyncio.Event()
@@ -155,6 +184,7 @@ class Monitor:
                 server.run(listener),
                 self._keep_up(),
                 _give_back(),
+                *(view.run() for view in self._devices),
             ]
             running = [group.create_task(job) for job in jobs]
             await stop.wait()
@@ -211,6 +241,8 @@ class Monitor:
             taken_over=self._path.adopted,
             tasks=len(self._tasks),
         )
+        for view in self._devices:
+            log_line.info("device viewed", device=view.device.name, hook=view.hook)
 
 
 async def _give_back() -> None:
@@ -227,6 +259,7 @@ def start(config: Settings) -> None:
     uid, gid = privilege.user_ids("user", config.user)
     secret = [secrets.randbits(64) for _ in range(_HASH_WORDS)]
     buckets = lg_buckets(config.table_mb, possible_cpus())
+    devices = _devices(config)
     opened = open_path(
         config.hook,
         hash_key=secret,
@@ -234,12 +267,36 @@ def start(config: Settings) -> None:
         encapsulated=config.encapsulated,
         pins=_pins(config),
     )
-    with opened.path, opened.claim:
+    with ExitStack() as stack:
+        stack.enter_context(opened.claim)
+        stack.enter_context(opened.path)
+        viewed = {device: stack.enter_context(_open_device(config, device)) for device in devices}
         socket_path = Path(config.socket)
         listener = bind(socket_path, agent_uid)
         kept = KeptFile(directory_beside(socket_path, uid, gid))
-        privilege.drop_to(uid, gid, opened.path.capabilities)
-        asyncio.run(Monitor(config, opened, kept).run(listener))
+        paths = [opened.path, *viewed.values()]
+        privilege.drop_to(uid, gid, frozenset().union(*(path.capabilities for path in paths)))
+        asyncio.run(Monitor(config, opened, viewed, kept).run(listener))
+
+
+def _devices(config: Settings) -> list[Device]:
+    """Find the devices to view; raises BadField naming one that is not there, or there twice."""
+    names = [device_name("devices", name) for name in config.devices]
+    for name in names:
+        if names.count(name) > 1:
+            raise BadField("devices", name, "each device once")
+    return [device_named(name) for name in names]
+
+
+def _open_device(config: Settings, device: Device) -> CountingPath:
+    buckets = lg_buckets(
+        config.device_table_mb,
+        possible_cpus(),
+        mib_per_cpu=MIB_PER_CPU_OF_DEVICE,
+        field="device_table_mb",
+    )
+    secret = [secrets.randbits(64) for _ in range(_HASH_WORDS)]
+    return open_device(config.hook, device, hash_key=secret, lg_buckets=buckets)
 
 
 def _pins(config: Settings) -> Pins | None:

@@ -109,9 +109,9 @@ class Running:
         return self.task.filter.flow is not FlowClass.ANY
 
 
-def capacity_of(task: Task, running: Iterable[Running]) -> int:
+def capacity_of(task: Task, running: Iterable[Running], most_keys: int = MAX_KEYS_TOTAL) -> int:
     """Give the keys that each counter of a new task may hold: a share of what others left."""
     taken = sum(one.capacity * len(one.window.key_types) for one in running)
     counters = max(1, len(task.counters))
-    share = (MAX_KEYS_TOTAL - taken) // (_PART_OF_FREE * counters)
+    share = (most_keys - taken) // (_PART_OF_FREE * counters)
     return max(LEAST_KEYS, min(share, MOST_KEYS))

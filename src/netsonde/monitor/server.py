@@ -21,11 +21,9 @@ from netsonde.model.coverage import Refusal
 from netsonde.model.detector import check_all
 from netsonde.model.errors import Busy, NetsondeError, ProtocolError
 from netsonde.model.task import Question
-from netsonde.model.window import TICK_NS
 from netsonde.monitor.alarms import Alarms
-from netsonde.monitor.tasks import Tasks
-from netsonde.monitor.ticker import Ticker
 from netsonde.monitor.upkeep import Upkeep
+from netsonde.monitor.views import Views
 from netsonde.wire import monitor as wire
 from netsonde.wire.frame import HEADER, SCHEMA
 
@@ -65,24 +63,20 @@ class Server:
 
     def __init__(
         self,
-        tasks: Tasks,
-        ticker: Ticker,
+        views: Views,
         upkeep: Upkeep,
         alarms: Alarms,
         *,
         allowed_uids: frozenset[int],
         software: str,
-        hook: str,
         encapsulated: str,
     ) -> None:
-        self._tasks = tasks
-        self._ticker = ticker
+        self._views = views
         self._upkeep = upkeep
         self._alarms = alarms
         self._since_mono_ns = time.monotonic_ns()
         self._allowed_uids = allowed_uids
         self._software = software
-        self._hook = hook
         self._encapsulated = encapsulated
         self._connections = 0
 
@@ -117,8 +111,9 @@ class Server:
         if not isinstance(hello, wire.Hello) or hello.schema != SCHEMA:
             raise ProtocolError(f"the agent speaks another schema than {SCHEMA}: {hello!r:.100}")
         self._alarms.call_host(hello.host)
+        own = self._views.own
         welcome = wire.Welcome(
-            software=self._software, hook=self._hook, since_tick=self._ticker.since_tick
+            software=self._software, hook=own.hook, since_tick=own.ticker.since_tick
         )
         writer.write(wire.REPLIES.encode(welcome))
         while True:
@@ -160,8 +155,7 @@ class Server:
         match request:
             case wire.Apply(tasks=tasks, detectors=detectors):
                 check_all(detectors)
-                now_tick = await self._ticker.flush()
-                self._tasks.apply(tasks, now_tick)
+                now_tick = await self._views.apply(tasks)
                 self._alarms.apply(detectors, now_tick)
                 return wire.Applied(tasks=len(tasks))
             case wire.Ask(question=question):
@@ -174,45 +168,48 @@ class Server:
                 raise ProtocolError("Watch has a connection of its own")
 
     async def _answer(self, question: Question) -> wire.Answer:
-        last_tick = self._tasks.last_tick
+        view = self._views.of(question)
+        last_tick = view.tasks.last_tick
         window = question.window
         closed = window.kind in ("real_time", "last")
         past = closed or (window.kind == "range" and window.last_tick < last_tick)
         if not past or not last_tick:
-            await self._ticker.flush()
-        answered = await self._upkeep.answer(self._tasks.answering(question))
+            await view.flush()
+        answered = await self._upkeep.answer(view.tasks.answering(question))
         usage = resource.getrusage(resource.RUSAGE_SELF)
         since_ns = max(1, time.monotonic_ns() - self._since_mono_ns)
         evidence = msgspec.structs.replace(
             answered.evidence,
             software={self._software: 1},
-            hooks={self._hook: ()},
+            hooks={view.hook: ()},
             cpu_ratio=round((usage.ru_utime + usage.ru_stime) * 1e9 / since_ns, 4),
             rss_bytes=usage.ru_maxrss * 1024,
-            tick_ms=self._ticker.pace.ticks * TICK_NS // 1_000_000,
-            told_one_in=1 << self._ticker.pace.thin_shift,
+            tick_ms=view.ticker.tick_ms,
+            told_one_in=view.ticker.told_one_in,
         )
         return wire.Answer(part=answered.part, evidence=evidence)
 
     def _status(self) -> wire.Status:
         usage = resource.getrusage(resource.RUSAGE_SELF)
+        tasks, ticker = self._views.own.tasks, self._views.own.ticker
         return wire.Status(
-            hook=self._hook,
+            hook=self._views.own.hook,
             encapsulated=self._encapsulated,
-            since_tick=self._ticker.since_tick,
-            last_tick=self._tasks.last_tick,
-            packets=self._tasks.packets,
-            ip_bytes=self._tasks.ip_bytes,
-            drops=dict(self._tasks.drops),
-            tasks=len(self._tasks),
-            tick_ms=self._ticker.pace.ticks * TICK_NS // 1_000_000,
-            told_one_in=1 << self._ticker.pace.thin_shift,
-            late_ticks=self._ticker.late_ticks,
-            failed_refreshes=self._ticker.failed_refreshes,
+            since_tick=ticker.since_tick,
+            last_tick=tasks.last_tick,
+            packets=tasks.packets,
+            ip_bytes=tasks.ip_bytes,
+            drops=dict(tasks.drops),
+            tasks=len(tasks),
+            tick_ms=ticker.tick_ms,
+            told_one_in=ticker.told_one_in,
+            late_ticks=ticker.late_ticks,
+            failed_refreshes=ticker.failed_refreshes,
             cpu_seconds=usage.ru_utime + usage.ru_stime,
             rss_bytes=usage.ru_maxrss * 1024,
-            recorder=self._tasks.recorder.reach(),
+            recorder=tasks.recorder.reach(),
             detectors=self._alarms.states(),
+            devices=self._views.states(),
         )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -22,7 +22,7 @@ from netsonde.model.task import MAX_TASKS, Counter, Question, Task
 from netsonde.model.window import TICK_NS, TOTAL, Window
 from netsonde.monitor.keep import MAX_KEPT_BYTES, Kept, KeptTask
 from netsonde.monitor.known import Known
-from netsonde.monitor.running import Mark, Running, Span, capacity_of
+from netsonde.monitor.running import MAX_KEYS_TOTAL, Mark, Running, Span, capacity_of
 from netsonde.monitor.takeover import Gap
 from netsonde.recorder.questions import Answered, Answering, answering
 from netsonde.recorder.ring import LONGEST_STEP, Recorder
@@ -55,9 +55,14 @@ class Closed:
 class Tasks:
     """Every task of this host, and its flight recorder."""
 
-    def __init__(self, recorder: Recorder, began_tick: int = 0) -> None:
-        """`began_tick`: the first tick that can be here; what was configured before misses some."""
+    def __init__(self, recorder: Recorder, began_tick: int = 0, *, shared_by: int = 1) -> None:
+        """`began_tick`: the first tick that can be here; what was configured before misses some.
+
+        `shared_by`: how many like it share what is allowed of keys and of waiting ticks.
+        """
         self.recorder = recorder
+        self._most_keys = MAX_KEYS_TOTAL // shared_by
+        self._most_waiting_bytes = MAX_WAITING_BYTES // shared_by
         self._batches = recorder.batches
         self._began_tick = began_tick
         self._running: dict[tuple[str, int], Running] = {}
@@ -96,11 +101,7 @@ class Tasks:
 
     def apply(self, tasks: Sequence[Task], now_tick: int) -> None:
         """Run exactly these tasks from the next tick on; raises TooLarge and changes nothing."""
-        counters = sum(len(task.counters) for task in tasks)
-        if len(tasks) > MAX_TASKS:
-            raise TooLarge("tasks", len(tasks), f"at most {MAX_TASKS} on a host")
-        if counters > MAX_COUNTERS_TOTAL:
-            raise TooLarge("counters", counters, f"at most {MAX_COUNTERS_TOTAL} on a host")
+        check_bounds(tasks)
         former, self._running = self._running, {}
         self._known = Known()
         kept = {ref: one for ref, one in former.items() if any(ref == t.ref for t in tasks)}
@@ -119,7 +120,7 @@ class Tasks:
         self._marks[self._batches.end] = mark
         if not self._running:
             self._follow()
-        while self._batches.waiting_bytes > MAX_WAITING_BYTES and self.work():
+        while self._batches.waiting_bytes > self._most_waiting_bytes and self.work():
             pass
 
     def work(self) -> bool:
@@ -241,7 +242,7 @@ class Tasks:
 
     def _go_on(self, one: KeptTask, missed_ticks: int, placement: bytes) -> None:
         most = max((len(table.entries) for table in one.window.tables.values()), default=0)
-        capacity = max(capacity_of(one.task, self._running.values()), most // _ENTRY_BYTES)
+        capacity = max(self._capacity_of(one.task, self._running.values()), most // _ENTRY_BYTES)
         running = Running(one.task, sketch.Window(one.task, capacity), 0, capacity=capacity)
         try:
             running.window.restore(one.window, placement)
@@ -271,7 +272,7 @@ class Tasks:
             and set(running.task.counters) <= set(task.counters)
         )
         if running is None or not kept:
-            capacity = capacity_of(task, others)
+            capacity = self._capacity_of(task, others)
             window = sketch.Window(task, capacity)
             running = Running(task, window, self._batches.end, capacity=capacity)
             running.spans[None] = self._span(task.since_tick, now_tick)
@@ -286,6 +287,9 @@ class Tasks:
             running.spans[counter.key_type] = self._span(configured_tick, now_tick)
         running.task = task
         return running
+
+    def _capacity_of(self, task: Task, others: Iterable[Running]) -> int:
+        return capacity_of(task, others, self._most_keys)
 
     def _span(self, configured_tick: int, now_tick: int) -> Span:
         # What was configured while this monitor counted begins as soon as the news travels. What
@@ -303,6 +307,15 @@ class Tasks:
 
     def _clock_steps_until(self, running: Running) -> Iterator[tuple[int, ClockStep]]:
         return ((at, step) for at, step in self._clock_steps if at < running.position)
+
+
+def check_bounds(tasks: Sequence[Task]) -> None:
+    """Check that a host can hold all of these; raises TooLarge."""
+    counters = sum(len(task.counters) for task in tasks)
+    if len(tasks) > MAX_TASKS:
+        raise TooLarge("tasks", len(tasks), f"at most {MAX_TASKS} on a host")
+    if counters > MAX_COUNTERS_TOTAL:
+        raise TooLarge("counters", counters, f"at most {MAX_COUNTERS_TOTAL} on a host")
 
 
 def _name(question: Question) -> str:

@@ -74,6 +74,16 @@ class Ticker:
         self.failed_refreshes = 0
         self.since_tick = time.time_ns() // TICK_NS
 
+    @property
+    def tick_ms(self) -> int:
+        """Length of a tick now: 100, or longer to keep within the budget."""
+        return self.pace.ticks * TICK_NS // 1_000_000
+
+    @property
+    def told_one_in(self) -> int:
+        """Flows of one in so many buckets are told."""
+        return 1 << self.pace.thin_shift
+
     async def run(self) -> None:
         """Close a tick at each boundary and follow the host once a second, until cancelled."""
         refresh_mono_ns = last_mono_ns = time.monotonic_ns()
@@ -154,8 +164,8 @@ class Ticker:
         if (self.pace.ticks, self.pace.thin_shift) != before:
             _log.warning(
                 "ticks change to keep within the budget",
-                tick_ms=self.pace.ticks * TICK_NS // 1_000_000,
-                told_one_in=1 << self.pace.thin_shift,
+                tick_ms=self.tick_ms,
+                told_one_in=self.told_one_in,
                 cost_ms=self._cost_ns // 1_000_000,
             )
         self._cost_ns = 0

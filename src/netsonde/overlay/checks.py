@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 
 from netsonde.model import address, port
 from netsonde.model.detector import MAX_EVENTS, MAX_EVIDENCE, Choice, Event, check_all
+from netsonde.model.device import device_name
 from netsonde.model.errors import BadField
 from netsonde.model.evidence import MAX_NAMED, Evidence
 from netsonde.model.key import KEY_BYTES, KeyType
@@ -19,6 +20,7 @@ from netsonde.model.task import (
     MAX_KEYS,
     MAX_TASKS,
     Filter,
+    Interface,
     Question,
     Task,
 )
@@ -47,6 +49,9 @@ def check_detectors(choices: Sequence[Choice]) -> None:
     check_all([choice.detector for choice in choices])
     for choice in choices:
         check_filter(choice.detector.filter)
+        if choice.detector.filter.device is not None:
+            allowed = "none in a detector, which watches the host's own packets"
+            raise BadField("interface", choice.detector.filter.device, allowed)
 
 
 def check_question(question: Question) -> None:
@@ -73,6 +78,10 @@ def check_filter(wanted: Filter) -> None:
     """Check a filter; raises BadField naming the bad field."""
     if wanted.proto is not None and not 0 <= wanted.proto <= 255:
         raise BadField("proto", wanted.proto, "0 to 255")
+    if wanted.device is not None:
+        device_name("interface", wanted.device)
+        if wanted.interface is not Interface.BOTH:
+            raise BadField("interface", wanted.interface.value, "both, with a device")
     for name, value in (("src", wanted.src), ("dst", wanted.dst)):
         if value is not None and address.prefix(name, value) != value:
             raise BadField(name, value, "a prefix in canonical form such as 10.0.0.5/32")

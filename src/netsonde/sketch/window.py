@@ -39,7 +39,8 @@ class Window:
         self._capacity = capacity
         self._match = match_bytes(task.filter)
         self._sides = DIRECTIONS[task.filter.interface]
-        self._takes_all = task.filter == Filter(interface=task.filter.interface)
+        everything = Filter(interface=task.filter.interface, device=task.filter.device)
+        self._takes_all = task.filter == everything
         self._totals = _core.KeyTable(bytes(2 * KEY_BYTES), 16, False)
         self._tables: dict[str, _core.KeyTable] = {}
         self._hidden = {"packets": 0, "bytes": 0}

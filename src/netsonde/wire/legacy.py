@@ -13,6 +13,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 
 from netsonde.model import address, proto
+from netsonde.model.device import side_or_device
 from netsonde.model.errors import BadField
 from netsonde.model.key import KeyType
 from netsonde.model.task import MAX_ID, Counter, Filter, Increment, Interface, Scope
@@ -195,11 +196,21 @@ def _prefix(fields: Fields, name: str) -> str | None:
     return address.prefix(name, _text(fields, name, "an address or prefix such as 10.0.0.0/24"))
 
 
+def _where(fields: Fields) -> tuple[Interface, str | None]:
+    """Read `interface`: a side of the host in any case, or the name of a device."""
+    sides = {"input": Interface.INPUT, "output": Interface.OUTPUT, "both": Interface.BOTH}
+    allowed = "INPUT, OUTPUT, both, or a device's name"
+    text = _text(fields, "interface", allowed) if "interface" in fields else "input"
+    side = sides.get(text.lower())
+    return (side, None) if side else (Interface.BOTH, side_or_device("interface", text))
+
+
 def _filter(fields: Fields) -> Filter:
     protocol = _text(fields, "proto", "a protocol such as tcp") if "proto" in fields else None
-    sides = {"input": Interface.INPUT, "output": Interface.OUTPUT}
+    side, device = _where(fields)
     return Filter(
-        interface=_choice(fields, "interface", sides, Interface.INPUT),
+        interface=side,
+        device=device,
         proto=None if protocol is None else proto.number("proto", protocol),
         src=_prefix(fields, "src"),
         dst=_prefix(fields, "dst"),

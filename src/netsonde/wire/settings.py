@@ -2,7 +2,8 @@
 
 Flags win over the file, the file over the defaults. A field `query_deadline_ms` is the flag
 `--query-deadline-ms` and the key `query_deadline_ms`; its help is the struct's `msgspec.Meta`. A
-flag that is true or false may come alone, and is true then.
+flag that is true or false may come alone, and is true then. A field of several texts is one flag
+with commas, and a list in the file.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import tomllib
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar, get_origin
 
 import msgspec
 
@@ -46,6 +47,9 @@ def read(settings: type[T], program: str, description: str, argv: Sequence[str])
         raise BadField("option", unknown[0], ", ".join(flags))
     given = vars(found)
     path = given.pop("config")
+    for field in fields:
+        if _plain(field.type) is tuple and field.name in given:
+            given[field.name] = [part for part in given[field.name].split(",") if part]
     values = (_read_file(Path(path), [field.name for field in fields]) if path else {}) | given
     for field in fields:
         if field.name in values:
@@ -87,15 +91,19 @@ def _meta(kind: Any) -> msgspec.Meta | None:
 def _help(field: msgspec.structs.FieldInfo) -> str:
     meta = _meta(field.type)
     text = (meta.description if meta else None) or field.name
-    return f"{text} (default: {field.default})".replace("%", "%%")
+    default = "none" if field.default == () else field.default
+    return f"{text} (default: {default})".replace("%", "%%")
 
 
 def _plain(kind: Any) -> Any:
-    return getattr(kind, "__origin__", kind)
+    if get_origin(kind) is Annotated:
+        kind = kind.__origin__
+    return get_origin(kind) or kind
 
 
 def _metavar(kind: Any) -> str:
     plain = _plain(kind)
     if isinstance(plain, type) and issubclass(plain, Enum):
         return "|".join(member.value for member in plain)
-    return {int: "NUMBER", float: "NUMBER", bool: "true|false"}.get(plain, "TEXT")
+    names = {int: "NUMBER", float: "NUMBER", bool: "true|false", tuple: "TEXT,TEXT,..."}
+    return names.get(plain, "TEXT")

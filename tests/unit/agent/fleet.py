@@ -16,7 +16,9 @@ import numpy as np
 
 from netsonde.agent import main
 from netsonde.model.bound import Bound
+from netsonde.model.coverage import Refusal
 from netsonde.model.detector import Detector, Event
+from netsonde.model.errors import BadField
 from netsonde.model.evidence import Evidence
 from netsonde.model.key import KeyType
 from netsonde.model.task import Question, Task
@@ -43,6 +45,8 @@ class TableMonitor:
         self.tables = tables
         self.totals = (0, 0)
         self.schema = 1
+        self.devices: tuple[str, ...] = ()
+        """Those it views; it tells the same of them as of the host."""
         self.late_ticks = 0
         self.missed_ticks = 0
         self.status: monitor.Status | None = None
@@ -124,6 +128,10 @@ class TableMonitor:
             if (question.series, question.task_id) not in refs:
                 return monitor.Failed(kind="NotFound", reason=f"no {question.series} here")
             task = refs[question.series, question.task_id]
+        device = task.filter.device
+        if device is not None and device not in self.devices:
+            bad = BadField("interface", device, f"INPUT, {', '.join(self.devices) or 'no device'}")
+            return monitor.Failed(kind="BadField", reason=str(bad), refusal=Refusal.of(bad))
         table = self.tables.get(question.key_type or "", {})
         part: Part = summary_of(task, question, table, self.totals)
         if question.step_ticks:

@@ -134,7 +134,7 @@ BAD = [
     ({"type": "config sketch", "src": "10.0.0.1/24"}, 400, ("src", "10.0.0.1/24", "host bits")),
     ({"type": "config sketch", "src": 5}, 400, ("src", "5")),
     ({"type": "config sketch", "proto": "tpc"}, 400, ("proto", "tpc", "tcp")),
-    ({"type": "config sketch", "interface": "eth0"}, 400, ("interface", "eth0", "input")),
+    ({"type": "config sketch", "interface": "eth/0"}, 400, ("interface", "eth/0", "device's name")),
     ({"type": "config sketch", "scope": "all"}, 400, ("scope", "all", "subtree")),
     ({"type": "config sketch counter", "counter_key_type": "src"}, 400, ("sketch_id", "missing")),
     (

@@ -13,9 +13,25 @@ from netsonde.cli.options import Service
 from netsonde.client import Client
 from netsonde.model.certificate import Covered
 from netsonde.model.detector import DetectorState
-from netsonde.model.resource import Host, Level, Reach
+from netsonde.model.resource import DeviceView, Host, Level, Reach
 
 LAST = 17_955_757_338
+REACH = Reach(first_tick=None, begins=None, levels=(), budget_bytes=8 << 20)
+VIEW = DeviceView(
+    device="eth0",
+    hook="tcx eth0",
+    gone=None,
+    since_tick=LAST - 35_999,
+    last_tick=LAST,
+    packets=54_321,
+    ip_bytes=7_654_321,
+    drops={"not_ip": 12, "truncated": 3},
+    tasks=1,
+    tick_ms=100,
+    told_one_in=1,
+    late_ticks=0,
+    recorder=REACH,
+)
 HOST = Host(
     host="10.0.0.2",
     software="0.1.0",
@@ -57,6 +73,7 @@ HOST = Host(
             cpu_ms=340,
         ),
     ),
+    devices=(VIEW, msgspec.structs.replace(VIEW, hook="tcx eth1", gone="2026-11-25T02:57:13.8Z")),
 )
 MEMBERS = Covered(asked=8, answered=7, missing={"10.0.0.7": "no answer on port 8001 " * 4})
 SHOWN = """\
@@ -75,6 +92,11 @@ cost       1.0% of a CPU, 70 MiB at most
 recorder   reaches back 5.0 min, to 2026-11-25T02:57:13.8Z; 12.0 of 24 MiB
            steps of 100 ms for 60.0 s, of 1 s for 5.0 min, of 10 s: none yet
 tasks      3
+
+device    state                     packets  bytes of IP  dropped  not IP  tasks
+tcx eth0  counts                     54,321    7,654,321        3      12      1
+tcx eth1  gone                       54,321    7,654,321        3      12      1
+          2026-11-25T02:57:13.8Z
 
 detector   alarms now  raised  suppressed  most   keys  CPU ms
 port_scan           2       5           0     1  1,200     340

@@ -5,7 +5,8 @@ import pytest
 from netsonde.model import asking
 from netsonde.model.asked import FilterText, Top
 from netsonde.model.errors import BadField
-from netsonde.model.task import Filter
+from netsonde.model.resource import DetectorSpec
+from netsonde.model.task import Filter, Interface
 from netsonde.model.window import TOTAL, Window
 
 
@@ -32,6 +33,44 @@ def test_a_filter_reads_back_as_it_was_applied() -> None:
 def test_what_nothing_can_pass_is_refused_by_name(text: FilterText, field: str) -> None:
     with pytest.raises(BadField, match=f"field '{field}'"):
         asking.checked_filter(text)
+
+
+@pytest.mark.parametrize("interface", ["INPUT", "OUTPUT", "both", "eth0", "br-0.100", "väth0"])
+def test_an_interface_is_a_side_of_the_host_or_a_device(interface: str) -> None:
+    applied = asking.checked_filter(FilterText(interface=interface, proto="tcp"))
+    if interface in ("INPUT", "OUTPUT", "both"):
+        assert (applied.interface.value, applied.device) == (interface, None)
+    else:
+        assert (applied.interface, applied.device) == (Interface.BOTH, interface)
+    assert asking.written_filter(applied).interface == interface
+
+
+@pytest.mark.parametrize(
+    "interface",
+    [
+        "",
+        ".",
+        "..",
+        "eth/0",
+        "eth:0",
+        "eth 0",
+        "eth0\n",
+        "\x00",
+        "a" * 16,
+        "ä" * 8,
+        "input",
+        "BOTH",
+    ],
+)
+def test_what_no_device_is_called_is_refused(interface: str) -> None:
+    with pytest.raises(BadField, match=r"(?s)field 'interface'.*allowed: .*eth0"):
+        asking.checked_filter(FilterText(interface=interface))
+
+
+def test_detectors_watch_the_host_s_own_packets() -> None:
+    spec = DetectorSpec(measure="count", by="src", threshold=1, filter=FilterText(interface="eth0"))
+    with pytest.raises(BadField, match=r"'interface' is 'eth0'.*own packets"):
+        asking.checked_detector("mine", spec)
 
 
 def test_a_question_has_a_window_for_its_subject() -> None:

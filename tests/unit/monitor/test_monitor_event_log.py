@@ -18,6 +18,7 @@ from netsonde.monitor.server import Server, bind
 from netsonde.monitor.tasks import Tasks
 from netsonde.monitor.ticker import Ticker
 from netsonde.monitor.upkeep import Upkeep
+from netsonde.monitor.views import View, Views
 from netsonde.recorder.ring import Recorder
 from netsonde.wire import monitor as wire
 from netsonde.wire.frame import HEADER
@@ -108,13 +109,11 @@ def serve(path: Path, story: Callable[[EventLog, Server, Callable], Awaitable[No
         alarms, tasks = Alarms(BOOT), Tasks(Recorder(1 << 20))
         ticker = Ticker(None, None, tasks.absorb, Pace(1.0))
         server = Server(
-            tasks,
-            ticker,
+            Views(View("t", tasks, ticker)),
             Upkeep(tasks.work, ticker.charge),
             alarms,
             allowed_uids=frozenset({os.getuid()}),
             software="t",
-            hook="t",
             encapsulated="outer",
         )
         listener = bind(path, os.getuid())

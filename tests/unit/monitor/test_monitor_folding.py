@@ -169,13 +169,9 @@ def test_what_tasks_have_folded_is_let_go() -> None:
 
 
 def test_tasks_that_fall_behind_are_waited_for() -> None:
-    tasks = Tasks(Recorder(1 << 20), began_tick=NOW)
+    tasks = Tasks(Recorder(1 << 20), began_tick=NOW, shared_by=room.MAX_WAITING_BYTES >> 20)
     tasks.apply([task(0, 1, NOW)], NOW)
-    before, room.MAX_WAITING_BYTES = room.MAX_WAITING_BYTES, 1 << 20
-    try:
-        for number in range(300):
-            one = random_tick(NOW + number, number, 500)
-            tasks.absorb(Closed(tick=one, mono_ns=number * TICK_NS))
-            assert tasks.recorder.batches.waiting_bytes <= 1 << 20
-    finally:
-        room.MAX_WAITING_BYTES = before
+    for number in range(300):
+        one = random_tick(NOW + number, number, 500)
+        tasks.absorb(Closed(tick=one, mono_ns=number * TICK_NS))
+        assert tasks.recorder.batches.waiting_bytes <= 1 << 20

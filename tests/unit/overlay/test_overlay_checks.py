@@ -6,7 +6,7 @@ import pytest
 from netsonde.model.detector import MAX_DETECTORS, Choice, Detector
 from netsonde.model.errors import BadField
 from netsonde.model.evidence import MAX_NAMED, ClockStep, Evidence
-from netsonde.model.task import MAX_TASKS, Counter, Filter, Question, Task
+from netsonde.model.task import MAX_TASKS, Counter, Filter, Interface, Question, Task
 from netsonde.model.window import MAX_TICKS, Window
 from netsonde.overlay.checks import check_detectors, check_evidence, check_question, check_tasks
 
@@ -28,6 +28,8 @@ def sketch(task_id: int, wanted: Filter = TCP, *counters: Counter) -> Task:
         {"filter": Filter(dst="10.0.0.1/8")},
         {"filter": Filter(dport="443,80")},
         {"filter": Filter(sport="70000")},
+        {"filter": Filter(interface=Interface.BOTH, device="eth/0")},
+        {"filter": Filter(interface=Interface.INPUT, device="eth0")},
         {"counters": (Counter(key_type="src_src"),)},
         {"counters": (Counter(key_type="src"), Counter(key_type="src"))},
         {"counters": (Counter(key_type="src", hitter_threshold=2.0),)},

@@ -19,6 +19,21 @@ def test_a_filter_is_read_from_text_and_from_json() -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "side", "device"),
+    [
+        ("both", Interface.BOTH, None),
+        ("Input", Interface.INPUT, None),
+        ("eth0", Interface.BOTH, "eth0"),
+        ("br-0.100", Interface.BOTH, "br-0.100"),
+    ],
+)
+def test_a_side_of_the_host_or_a_device(written: str, side: Interface, device: str | None) -> None:
+    request = legacy.parse({"type": "config counter", "interface": written, "proto": "tcp"})
+    assert isinstance(request, legacy.ConfigCounter)
+    assert request.filter == Filter(interface=side, device=device, proto=6)
+
+
+@pytest.mark.parametrize(
     ("written", "meant"),
     [
         ("pkt", Increment.PACKETS),

@@ -21,6 +21,7 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
     deadline_ms: Annotated[int, msgspec.Meta(ge=50, description="how long")] = 1000
     log_json: bool = False
     pace: Pace = Pace.EASY
+    devices: Annotated[tuple[str, ...], msgspec.Meta(max_length=3, description="which")] = ()
 
 
 def read(*argv: str) -> Example:
@@ -37,10 +38,26 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> N
     assert read("--log-json") == Example(log_json=True)
 
 
+def test_several_are_a_flag_with_commas_and_a_list_in_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "example.toml"
+    file.write_text('devices = ["eth0", "eth1"]')
+    assert read("--config", str(file)).devices == ("eth0", "eth1")
+    assert read("--config", str(file), "--devices", "lo").devices == ("lo",)
+    assert read("--devices", "eth0,eth1,lo").devices == ("eth0", "eth1", "lo")
+    with pytest.raises(BadField, match="a list: at most 3, each text"):
+        read("--devices", "a,b,c,d")
+    with pytest.raises(SystemExit):
+        read("--help")
+    assert "which (default: none)" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("text", "field"),
     [
         ("deadline_ms = 1", "deadline_ms"),
+        ('devices = "eth0"', "devices"),
         ('deadline_ms = "soon"', "deadline_ms"),
         ("listen = 5", "listen"),
         ("dead_line_ms = 70", "dead_line_ms"),

@@ -33,9 +33,9 @@ def routes(tasks: Tasks) -> list[HTTPRouteHandler]:
 
 def _reads(tasks: Tasks) -> list[HTTPRouteHandler]:
 
-    @get("/v1/tasks", tags=["tasks"], sync_to_thread=False, summary="List tasks")
-    def list_tasks() -> TaskList:
-        return TaskList(tasks=tuple(_body(task) for task in tasks.all()))
+    @get("/v1/tasks", tags=["tasks"], summary="List tasks")
+    async def list_tasks() -> TaskList:
+        return TaskList(tasks=tuple(_body(task) for task in await tasks.all()))
 
     @post(
         "/v1/tasks",
@@ -52,12 +52,11 @@ def _reads(tasks: Tasks) -> list[HTTPRouteHandler]:
     @get(
         "/v1/tasks/{task_id:int}",
         tags=["tasks"],
-        sync_to_thread=False,
         summary="Show a task",
         responses=problems(404),
     )
-    def show_task(task_id: FromPath[int]) -> Response[TaskBody]:
-        return _answer(tasks.one(task_id))
+    async def show_task(task_id: FromPath[int]) -> Response[TaskBody]:
+        return _answer(await tasks.one(task_id))
 
     return [list_tasks, add_task, show_task]
 
@@ -79,7 +78,7 @@ def _changes(tasks: Tasks) -> list[HTTPRouteHandler]:
                 status_code=428, detail="the header If-Match is needed: the ETag of the task"
             )
         wanted = checked_filter(data.filter)
-        etag = tasks.one(task_id).etag if if_match == _ANY else _plain(if_match)
+        etag = None if if_match == _ANY else _plain(if_match)
         return _answer(await tasks.replace(task_id, wanted, _counters(data), data.scope, etag))
 
     @delete(

@@ -19,7 +19,7 @@ _INTERFACES = {each.value.lower(): each.value for each in Interface}
 _FLOWS = tuple(each.value for each in FlowClass)
 ALLOWED = (
     "a protocol such as tcp, ipv4 or ipv6, INPUT, OUTPUT or both, and "
-    "src= dst= sport= dport= proto= flow="
+    "src= dst= sport= dport= proto= flow= interface="
 )
 
 
@@ -67,7 +67,7 @@ def _pair(word: str) -> tuple[str, str | int]:
     if not value:
         raise BadField(name, value, f"a value: {name}=...")
     if name == "interface":
-        return name, _one_of(name, value, _INTERFACES)
+        return name, _INTERFACES.get(value.lower(), value)
     if name == "family":
         return name, _one_of(name, value, _FAMILIES)
     if name == "flow" and value not in _FLOWS:

@@ -20,6 +20,8 @@ from netsonde.model.errors import BadField
         ("dport=80,443,8000-8010 udp", {"proto": "udp", "dport": "80,443,8000-8010"}),
         ("ipv6 both", {"family": 6, "interface": "both"}),
         ("family=4 output", {"family": 4, "interface": "OUTPUT"}),
+        ("interface=eth0 udp", {"proto": "udp", "interface": "eth0"}),
+        ("interface=Output", {"interface": "OUTPUT"}),
         ("proto=6 flow=half_open", {"proto": "tcp", "flow": "half_open"}),
     ],
 )
@@ -41,7 +43,7 @@ def test_reads_words(text: str, fields: dict[str, object]) -> None:
         ("ipv6 src=10.0.0.1", "an IPv6 address"),
         ("family=5", "field 'family' is '5'; allowed: 4, 6"),
         ("flow=open", "field 'flow' is 'open'"),
-        ("interface=eth0", "INPUT, OUTPUT, both"),
+        ("interface=eth/0", "a device's name"),
     ],
 )
 def test_says_what_is_wrong(text: str, sentence: str) -> None:
