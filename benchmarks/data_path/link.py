@@ -66,6 +66,8 @@ class Sent:
     delivered: int
     """To the receiving program."""
     seconds: float
+    cpu_ns: float
+    """Processor time of the sender: the kernel's on the packets' way to the receiver is in it."""
 
 
 def inside(namespace: str, *command: str) -> list[str]:
@@ -122,10 +124,10 @@ def udp(load: Path, to: Receiver, phase: str, seconds: float) -> Sent:
         assert sink.stdout
         assert sink.stdin
         sink.stdout.readline()
-        sent = int(_output(inside(SENDER, *sending)))
+        sent, cpu_ns = map(int, _output(inside(SENDER, *sending)).split())
         sink.stdin.close()
         delivered = int(sink.stdout.readline())
-    return Sent(sent, arrived(to) - before, delivered, seconds)
+    return Sent(sent, arrived(to) - before, delivered, seconds, cpu_ns)
 
 
 @contextmanager

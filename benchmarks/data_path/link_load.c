@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * Load for a link: `link_load send` puts small UDP packets on it as fast as it can, or at a rate,
- * each of the next flow, and `link_load sink` counts those that reach a socket. Each prints one
- * number of packets.
+ * each of the next flow, and `link_load sink` counts those that reach a socket. Each prints its
+ * number of packets; the sender, behind it, the processor time it took, in ns.
  *
  * The sender writes frames through a packet socket that bypasses the queueing discipline, so that
  * it, and not a socket for each flow, sets the pace; one source address is one flow.
@@ -54,6 +54,15 @@ static double now_s(void)
 	return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
 }
 
+/* The kernel takes a packet to the receiver's socket in the sender's time. */
+static double used_ns(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+	return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
+}
+
 static unsigned short checksum(const struct frame *frame)
 {
 	const char *header = (const char *)frame + sizeof(frame->ethernet);
@@ -101,7 +110,7 @@ static int send_packets(char **argument)
 	struct mmsghdr messages[BATCH] = {0};
 	struct iovec pieces[BATCH];
 	double start_s = now_s(), end_s = start_s + atof(argument[5]);
-	double rate = argument[6] ? atof(argument[6]) : 0;
+	double rate = argument[6] ? atof(argument[6]) : 0, before_ns = used_ns();
 
 	if (descriptor < 0)
 		return failed("packet socket");
@@ -138,7 +147,7 @@ static int send_packets(char **argument)
 			return failed("send");
 		sent += taken > 0 ? (unsigned int)taken : 0;
 	}
-	printf("%lu\n", sent);
+	printf("%lu %.0f\n", sent, used_ns() - before_ns);
 	return 0;
 }
 

@@ -38,6 +38,9 @@ class Found(TypedDict):
     delivered); `cpu_s` (processor seconds of a round); `rss_mb`."""
     kept: dict[str, Spread]
     """`few`, `many`, `tcp`: rates as a share of what the unmeasured twin took beside it."""
+    cost_ns: dict[str, Spread]
+    """`few`, `many`: processor time a packet took more than one to the twin beside it, on its way
+    through the kernel."""
     against_prototype: dict[str, Spread]
     """Rates in multiples of the prototype's, burst by burst of the same round."""
 
@@ -100,16 +103,20 @@ class _SideBySide:
     def udp(self, load: Path, phase: str, seconds: float, pairs: int) -> int:
         """Send the bursts of one phase; give the packets that arrived at the measured host."""
         arrived = 0
+        costs_ns: dict[Receiver, list[float]] = {twin: [] for twin in self.twins}
 
         def burst(to: Receiver) -> float:
             nonlocal arrived
             sent = link.udp(load, to, phase, seconds)
+            costs_ns[to].append(sent.cpu_ns / sent.sent)
             if to is self.twins[0]:
                 arrived += sent.arrived
                 self.found[f"{phase}_lost"].append(1 - sent.delivered / sent.arrived)
             return sent.delivered / sent.seconds / 1e3
 
         self._run(pairs, burst, f"{phase}_kpps", phase)
+        pairs_ns = zip(*(costs_ns[twin] for twin in self.twins), strict=True)
+        self.found[f"{phase}_cost_ns"] += [measured - bare for measured, bare in pairs_ns]
         return arrived
 
     def tcp(self, pairs: int) -> None:
@@ -134,11 +141,11 @@ def _summed(name: str, rounds: dict[str, list[Round]]) -> Found:
     def series(figure: str) -> list[float]:
         return [value for found in rounds[name] for value in found[figure]]
 
-    def crossed(share: str) -> list[float]:
-        shares = [found[share] for found in rounds[name]]
+    def crossed(figure: str, mean: Callable[[float, float], float]) -> list[float]:
+        values = [found[figure] for found in rounds[name]]
         return [
-            math.sqrt(here * there)
-            for first, second in zip(shares[::2], shares[1::2], strict=True)
+            mean(here, there)
+            for first, second in zip(values[::2], values[1::2], strict=True)
             for here, there in zip(first, second, strict=True)
         ]
 
@@ -151,11 +158,22 @@ def _summed(name: str, rounds: dict[str, list[Round]]) -> Found:
         ]
 
     shares = (*_UDP_PHASES, "tcp")
+    costs = {phase: f"{phase}_cost_ns" for phase in _UDP_PHASES}
     rates = (*(f"{phase}_kpps" for phase in _UDP_PHASES), "tcp_gbps")
     return Found(
         figures={
-            figure: spread(series(figure)) for figure in rounds[name][0] if figure not in shares
+            figure: spread(series(figure))
+            for figure in rounds[name][0]
+            if figure not in (*shares, *costs.values())
         },
-        kept={share: spread(crossed(share)) for share in shares},
+        kept={share: spread(crossed(share, _geometric_mean)) for share in shares},
+        cost_ns={
+            phase: spread(crossed(figure, lambda here, there: (here + there) / 2))
+            for phase, figure in costs.items()
+        },
         against_prototype={rate: spread(multiples(rate)) for rate in rates},
     )
+
+
+def _geometric_mean(here: float, there: float) -> float:
+    return math.sqrt(here * there)
