@@ -58,8 +58,9 @@ def rows(found: dict[str, list[str | int | float | None]]) -> None:
 
 
 def csv_line(row: Sequence[str | int | float | None]) -> None:
-    """Print a line of CSV (RFC 4180, but for the line ends); unknown is empty."""
-    csv.writer(sys.stdout, lineterminator="\n").writerow(row)
+    """Print a line of CSV (RFC 4180, but for the line ends); unknown is empty, truth as in JSON."""
+    cells = [str(cell).lower() if isinstance(cell, bool) else cell for cell in row]
+    csv.writer(sys.stdout, lineterminator="\n").writerow(cells)
 
 
 def table(shown: Sheet) -> None:
@@ -101,8 +102,15 @@ def sentences(lines: Iterable[str]) -> None:
     _print(console, (part for line in lines for part in layout.wrapped(line, _width(console))))
 
 
+class _Console(Console):
+    """Leaves it to the command what becomes of a reader that has gone: rich ends with status 1."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def _console() -> Console:
-    return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+    return _Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def _width(console: Console) -> int | None:

@@ -112,11 +112,13 @@ def show(report: Report, console: Console) -> None:
             whose = "netsonde" if row["ours"] else "somebody else's"
             programs.add_row(str(row["where"]), str(row["order"]), str(row["program"]), whose)
         console.print(programs)
+    if report.pinned:
+        console.print("\npinned, and so counting on when a monitor has ended:")
     for home in report.pinned:
-        console.print(f"counts on without a monitor: {home}", soft_wrap=True)
+        console.print(f"  {home}", soft_wrap=True)
     if report.pinned and not report.monitor_counts_here:
         console.print(
-            "a monitor with that pin_dir takes it over; "
+            "a monitor with that pin_dir takes it over;\n"
             "'netsonde monitor --unpin --pin-dir DIRECTORY' ends it"
         )
 

@@ -3,6 +3,9 @@
 import csv
 import io
 import json
+import os
+import subprocess
+import sys
 
 import msgspec
 import pytest
@@ -91,7 +94,8 @@ def test_a_row_holds_all_that_json_does(capsys, one: msgspec.Struct) -> None:
             elif isinstance(value, list):
                 assert cell.split() == list(map(str, value))
             else:
-                assert cell == ("" if value is None else str(value))
+                shown = json.dumps(value) if isinstance(value, bool) else str(value)
+                assert cell == ("" if value is None else shown)
         return columns
 
     assert check(json.loads(msgspec.json.encode(one))) == len(row)
@@ -105,3 +109,20 @@ def test_without_a_row_there_is_a_header(capsys: pytest.CaptureFixture[str]) -> 
 def test_one_form_at_a_time() -> None:
     with pytest.raises(BadField, match="one of --json and --csv"):
         Listed(json=True, csv=True)
+
+
+def test_a_reader_that_has_gone_is_told_to_the_command() -> None:
+    """Which ends well then, as whoever read has seen enough."""
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    code = """
+from netsonde.cli import printing
+try:
+    printing.listing(("name",), [("x" * 99,)] * 999)
+except BrokenPipeError:
+    import os
+    os._exit(7)
+"""
+    with open(write_end, "wb") as gone:
+        done = subprocess.run([sys.executable, "-c", code], check=False, stdout=gone)
+    assert done.returncode == 7
