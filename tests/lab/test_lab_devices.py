@@ -8,6 +8,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -201,6 +202,16 @@ def test_what_a_restarted_monitor_missed_is_said(viewing):
         assert answer["count"]["estimate"] == 10
         assert answer["certificate"]["evidence"]["missed_ticks"] > 0
         assert H9 in answer["certificate"]["coverage"]["partial"]
+
+
+def test_no_more_rights_are_kept_than_the_hooks_need(viewing):
+    """All is attached by then: a view of TCX adds none to those of the host's own hook."""
+    net_admin, bpf = 1 << 12, 1 << 39
+    kept = {"netfilter": bpf, "tcx": bpf | net_admin, "clsact": bpf | net_admin, "afpacket": 0}
+    monitor = Path(f"/proc/{viewing.pid('h5', 'monitor')}")
+    for thread in (monitor / "task").iterdir():
+        status = dict(line.split(":\t") for line in (thread / "status").read_text().splitlines())
+        assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == kept[viewing.hook]
 
 
 def test_a_monitor_says_which_device_it_cannot_view(viewing):
