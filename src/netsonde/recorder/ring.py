@@ -348,7 +348,7 @@ class Recorder:
         return BadField(
             "window",
             window.text,
-            f"a range of the past; this host can be asked about {begins} to now",
+            f"a range of the past; it can be {begins} to now",
         )
 
 
