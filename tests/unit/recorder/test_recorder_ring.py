@@ -133,7 +133,7 @@ def test_what_is_out_of_reach_is_named() -> None:
     cover = host.recorder.cover(Window.range(NOW - 5, NOW + 4))
     assert (cover.first_tick, cover.last_tick, cover.missed_ticks) == (NOW, NOW + 4, 5)
     assert host.recorder.cover(Window.last(25)).missed_ticks == 15
-    begins = rf"asked about {wall_text(NOW)} to now"
+    begins = rf"it can be {wall_text(NOW)} to now"
     for window in (Window.range(NOW - 20, NOW - 1), Window.range(NOW + 11, NOW + 30)):
         with pytest.raises(BadField, match=begins) as refused:
             host.recorder.cover(window)
