@@ -19,8 +19,6 @@ from pathlib import Path
 from typing import Annotated
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: its idle threads cost memory
-# Before structlog: it would load rich, 5 MB, for tracebacks on consoles; daemons write none.
-sys.modules.setdefault("rich", None)  # type: ignore[arg-type] # as import of it would have failed
 
 import msgspec
 import structlog

@@ -20,11 +20,16 @@ from pathlib import Path
 from typing import Annotated
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: its idle threads cost memory
-# Before structlog: it would load rich, 5 MB, for tracebacks on consoles; daemons write none.
-sys.modules.setdefault("rich", None)  # type: ignore[arg-type] # as import of it would have failed
 
 import msgspec
+
+# structlog would load rich, 5 MB, for tracebacks on consoles; daemons write none.
+_ABSENT: dict[str, None] = {} if "rich" in sys.modules else {"rich": None}
+sys.modules.update(_ABSENT)  # type: ignore[arg-type] # None: as if it were not installed
 import structlog
+
+for _name in _ABSENT:
+    del sys.modules[_name]
 
 from netsonde.kernel.devices import Device, device_named
 from netsonde.kernel.hooks import AUTO, Opened, open_device, open_path, unpin
