@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import structlog
 
@@ -30,6 +30,7 @@ class Alarms:
         self.log = EventLog(boot)
         self._detectors = Detectors(os.uname().nodename, boot, time.thread_time_ns)
         self._waiting: deque[Tick] = deque()
+        self._under_way: Iterator[list[Event]] = iter(())
 
     def call_host(self, host: str) -> None:
         """Name the host in events from now on; an empty name changes nothing."""
@@ -47,10 +48,15 @@ class Alarms:
             self.work()
 
     def work(self) -> bool:
-        """Let the detectors see one tick, in some milliseconds; False when none is left."""
-        if self._waiting:
-            self._tell(self._detectors.absorb(self._waiting.popleft(), time.time_ns()))
-        return bool(self._waiting)
+        """Let one detector see one tick, in a millisecond or so; False when none is left."""
+        events = next(self._under_way, None)
+        if events is not None:
+            self._tell(events)
+        elif self._waiting:
+            self._under_way = self._detectors.absorbing(self._waiting.popleft(), time.time_ns())
+        else:
+            return False
+        return True
 
     def catch_up(self) -> None:
         """Let them see all that was taken."""

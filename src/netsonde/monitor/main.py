@@ -7,6 +7,7 @@ notices; unless `pin_dir` is set: then they count on, and the next monitor takes
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import secrets
 import signal
@@ -164,7 +165,7 @@ class Monitor:
             ViewOfDevice(device, at, recorder_bytes=recorder_bytes, budget_ratio=budget_ratio)
             for device, at in viewed.items()
         ]
-        self._upkeep = Upkeep(self._work, self._ticker.charge)
+        self._upkeep = Upkeep((self._tasks.work, self._alarms.work), self._ticker.charge)
 
     async def run(self, listener: socket.socket) -> None:
         """Count and answer until SIGTERM or SIGINT, then pass on what was counted."""
@@ -207,11 +208,6 @@ class Monitor:
         self._tasks.absorb(closed)
         self._alarms.absorb(closed.tick)
         self._upkeep.wake()
-
-    def _work(self) -> bool:
-        """Do a piece for those who ask, then one for those who are told."""
-        left = self._tasks.work()
-        return self._alarms.work() or left
 
     async def _keep_up(self) -> None:
         """Keep the counts now and then, for the case that this process is killed."""
@@ -281,7 +277,11 @@ def start(config: Settings) -> None:
         kept = KeptFile(directory_beside(socket_path, uid, gid))
         paths = [opened.path, *viewed.values()]
         privilege.drop_to(uid, gid, frozenset().union(*(path.capabilities for path in paths)))
-        asyncio.run(Monitor(config, opened, viewed, kept).run(listener))
+        monitor = Monitor(config, opened, viewed, kept)
+        # What is loaded stays: else a tick now and then waits for it to be walked.
+        gc.collect()
+        gc.freeze()
+        asyncio.run(monitor.run(listener))
 
 
 def _devices(config: Settings) -> list[Device]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 
 from netsonde.recorder.questions import Answered, Answering
 
-SLICE_NS = 2_000_000
+SLICE_NS = 1_000_000
 """Shorter pieces are done in a row."""
 _PAUSE_S = 0.001
 """Left after each slice to whoever has waited: a question takes several turns of the loop."""
@@ -23,9 +24,10 @@ _MAX_ANSWERS = 2
 class Upkeep:
     """Runs work and answers in the event loop."""
 
-    def __init__(self, work: Callable[[], bool], charge: Callable[[int], None]) -> None:
-        """`work` does a piece and tells whether more is left; `charge` takes its CPU time in ns."""
-        self._work = work
+    def __init__(self, works: Sequence[Callable[[], bool]], charge: Callable[[int], None]) -> None:
+        """`works` take turns: each does a piece and tells whether more is left; `charge` takes
+        their CPU time in ns."""
+        self._works = deque(works)
         self._charge = charge
         self._due = asyncio.Event()
         self._answers = asyncio.Semaphore(_MAX_ANSWERS)
@@ -59,9 +61,11 @@ class Upkeep:
                     pause_ns = time.monotonic_ns() + SLICE_NS
 
     def _slice(self) -> bool:
+        """Work for a slice; tells whether more may be left."""
         begun_ns, pause_ns = time.thread_time_ns(), time.monotonic_ns() + SLICE_NS
-        left = self._work()
-        while left and time.monotonic_ns() < pause_ns:
-            left = self._work()
+        done = 0
+        while done < len(self._works) and time.monotonic_ns() < pause_ns:
+            done = 0 if self._works[0]() else done + 1
+            self._works.rotate(-1)
         self._charge(time.thread_time_ns() - begun_ns)
-        return left
+        return done < len(self._works)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from netsonde.sketch.merge import merged
 from netsonde.sketch.tick import Tick
@@ -19,6 +19,7 @@ MAX_BYTES = 4 << 20
 """A batch ends early rather than hold more: in a flood every tick holds megabytes."""
 MAX_TICKS = 256
 """Questions close ticks before their time, so a second may have many."""
+JOIN_PIECES = 4
 ALL = 1 << 24
 """Room for the records of any batch, in a merged tick."""
 
@@ -39,28 +40,33 @@ class Batch:
     ends_second: bool = False
     joined: Tick | None = None
     """All of them as one; None until somebody has joined them."""
-    half: Tick | None = None
-    """The first half of them as one, until then."""
+    _partly: Tick | None = field(default=None, init=False)
+    """The first `_done` of them as one, until then."""
+    _done: int = field(default=0, init=False)
 
     @property
     def end(self) -> int:
         """Position after the last."""
         return self.begin + len(self.ticks)
 
-    def join_half(self) -> None:
-        """Do half of what `join` does; the work of some milliseconds."""
-        middle = len(self.ticks) // 2
-        if middle > 1 and self.joined is None:
-            self.half = merged(self.ticks[:middle], ALL)
+    def join_some(self) -> None:
+        """Do one of JOIN_PIECES pieces of what `join` does; the work of some milliseconds."""
+        size = -(-len(self.ticks) // JOIN_PIECES)
+        if self.joined is None and 1 < size < len(self.ticks) - self._done:
+            self._partly = merged(self._rest(self._done + size), ALL)
+            self._done += size
 
     def join(self) -> Tick:
         """Make one tick of them, without loss."""
         if self.joined is None:
-            rest = self.ticks
-            if self.half is not None:
-                rest, self.half = [self.half, *self.ticks[len(self.ticks) // 2 :]], None
-            self.joined = rest[0] if len(rest) == 1 else merged(rest, ALL)
+            rest = self._rest(len(self.ticks))
+            self.joined, self._partly = rest[0] if len(rest) == 1 else merged(rest, ALL), None
         return self.joined
+
+    def _rest(self, until: int) -> list[Tick]:
+        """Give what is not joined yet of the first so many."""
+        joined = [] if self._partly is None else [self._partly]
+        return [*joined, *self.ticks[self._done : until]]
 
 
 class Batches:

@@ -7,7 +7,7 @@ however it wavers. A clock that was set back begins all windows anew.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -63,6 +63,8 @@ class _Watch:
     suppressed: int = 0
     suppressed_most: int = 0
     cpu_ns: int = 0
+    idle: bool = False
+    """Whether nothing is raised or remembered, so that an empty tick changes nothing."""
     measure: Measure = field(init=False)
 
     def __post_init__(self) -> None:
@@ -70,6 +72,7 @@ class _Watch:
 
     def begin(self, tick: int) -> None:
         """Begin the window anew with a tick."""
+        self.idle = False
         self.began_tick = tick
         self.measure = measure(self.detector, self.hidden, tick)
         for alarm in self.active.values():
@@ -78,7 +81,9 @@ class _Watch:
     def absorb(self, tick: int, records: bytes) -> list[_Told]:
         """Let the window end with a tick; gives what is to be told."""
         self.measure.absorb(tick, records)
-        return [*self._cleared(tick), *self._raised(tick, records)]
+        told = [*self._cleared(tick), *self._raised(tick, records)]
+        self.idle = not self.active and not any(self.measure.held())
+        return told
 
     def _cleared(self, tick: int) -> list[_Told]:
         told = []
@@ -154,6 +159,9 @@ class Detectors:
 
     def states(self) -> tuple[DetectorState, ...]:
         """Say how each fares."""
+        for watch in self._watches.values():
+            if watch.idle and self._tick is not None:
+                watch.measure.absorb(self._tick, b"")
         return tuple(watch.state() for watch in self._watches.values())
 
     def apply(self, detectors: Sequence[Detector], now_tick: int, wall_ns: int) -> list[Event]:
@@ -184,16 +192,21 @@ class Detectors:
 
         `wall_ns`: now.
         """
+        return [event for events in self.absorbing(tick, wall_ns) for event in events]
+
+    def absorbing(self, tick: Tick, wall_ns: int) -> Iterator[list[Event]]:
+        """Do what `absorb` does, a detector at a time; nothing else may be done in between."""
         if self._tick is not None and tick.id < self._tick:
             self._hidden = Hidden(2 * _MAX_WINDOW_TICKS)
             for watch in self._watches.values():
                 watch.hidden = self._hidden
                 watch.begin(tick.id)
             self._tick = None
-        events = self._pass_empty(tick.id, wall_ns)
+        yield self._pass_empty(tick.id, wall_ns)
         self._tick = tick.id
         self._hidden.add(tick.id, tick)
-        return events + self._absorb(tick.id, tick.records, wall_ns)
+        for watch in self._watches.values():
+            yield self._absorb(watch, tick.id, tick.records, wall_ns)
 
     def finish(self, wall_ns: int) -> list[Event]:
         """Let time pass without traffic until no alarm is left: the end of a capture."""
@@ -217,16 +230,17 @@ class Detectors:
             and any(watch.active for watch in self._watches.values())
         ):
             self._tick += 1
-            events += self._absorb(self._tick, b"", wall_ns - (until_tick - self._tick) * TICK_NS)
+            at_wall_ns = wall_ns - (until_tick - self._tick) * TICK_NS
+            for watch in self._watches.values():
+                events += self._absorb(watch, self._tick, b"", at_wall_ns)
         return events
 
-    def _absorb(self, tick: int, records: bytes, wall_ns: int) -> list[Event]:
-        told: list[_Told] = []
+    def _absorb(self, watch: _Watch, tick: int, records: bytes, wall_ns: int) -> list[Event]:
+        if watch.idle and not records:
+            return []
         begun_ns = self._cpu_ns()
-        for watch in self._watches.values():
-            told += watch.absorb(tick, records)
-            ended_ns = self._cpu_ns()
-            watch.cpu_ns, begun_ns = watch.cpu_ns + ended_ns - begun_ns, ended_ns
+        told = watch.absorb(tick, records)
+        watch.cpu_ns += self._cpu_ns() - begun_ns
         return self._events_of(told, wall_ns)
 
     def _events_of(self, told: Sequence[_Told], wall_ns: int) -> list[Event]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from netsonde.sketch.tick import FRAME_BYTES, FRAME_PACKETS, Tick
 
+_MOST_KNOWN = 64
+
 
 @dataclass(slots=True)
 class _At:
@@ -37,9 +39,12 @@ class Hidden:
     def __init__(self, ticks: int) -> None:
         self._ticks = ticks
         self._held: deque[_At] = deque()
+        self._known: dict[tuple[int, int, tuple[int, ...]], Doubt] = {}
+        """Of the last tick: many keys of a detector ask the same."""
 
     def add(self, now_tick: int, tick: Tick) -> None:
         """Take what a tick, or a part of one, hid; ticks never go back."""
+        self._known.clear()
         while self._held and self._held[0].tick <= now_tick - self._ticks:
             self._held.popleft()
         packets = [side.hidden_packets for side in tick.sides]
@@ -56,6 +61,14 @@ class Hidden:
 
     def between(self, first_tick: int, last_tick: int, sides: Sequence[int]) -> Doubt:
         """Add up the ticks from one to another, both included."""
+        asked = first_tick, last_tick, tuple(sides)
+        if asked not in self._known:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[asked] = self._added_up(first_tick, last_tick, sides)
+        return self._known[asked]
+
+    def _added_up(self, first_tick: int, last_tick: int, sides: Sequence[int]) -> Doubt:
         flows = packets = ip_bytes = 0
         for at in self._held:
             if first_tick <= at.tick <= last_tick:

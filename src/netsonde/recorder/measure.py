@@ -30,6 +30,11 @@ MOST_REACHED = 4096
 """Keys over the threshold that are looked at; the rest is counted."""
 
 
+LEAST_SEEN = 8
+"""Pairs of a `spread` that must have been seen to believe an estimate of more: whose flows a label
+stands for was drawn once, which says little; with so many the standard error is a third."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """The measure of one key."""
@@ -91,9 +96,11 @@ class SpreadMeasure:
 
     def reached(self) -> tuple[list[bytes], int]:
         """See Measure."""
-        rows, number = self._table.reached(self._detector.threshold, MOST_REACHED)
-        rows.sort(key=lambda row: (-row[1] - row[2], row[0]))
-        return [key for key, _, _ in rows], number
+        threshold = self._detector.threshold
+        rows, number = self._table.reached(threshold, MOST_REACHED)
+        believed = [row for row in rows if row[1] >= min(LEAST_SEEN, threshold)]
+        believed.sort(key=lambda row: (-row[1] - row[2], row[0]))
+        return [key for key, _, _ in believed], number - len(rows) + len(believed)
 
     def reading(self, key: bytes) -> Reading:
         """See Measure."""

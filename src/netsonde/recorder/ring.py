@@ -26,7 +26,7 @@ from netsonde.model.window import (
     Window,
     wall_text,
 )
-from netsonde.recorder.batches import ALL, MAX_TICKS, Batch, Batches, held_bytes
+from netsonde.recorder.batches import ALL, JOIN_PIECES, MAX_TICKS, Batch, Batches, held_bytes
 from netsonde.recorder.steps import Level, Step
 from netsonde.recorder.tail import Tail
 from netsonde.sketch import _abi
@@ -172,7 +172,7 @@ class Recorder:
             self._end_tick()
         self._pieces.append((at, tick))
         if full := self.batches.add(tick):
-            self._due += (full.join_half, partial(self._join, full, None))
+            self._due_to_join(full, None)
         if self._second is None:
             self._second = replace(at)
         else:
@@ -273,7 +273,11 @@ class Recorder:
         self._end_tick()
         batch, span, self._second = self.batches.close(ends_second=True), self._second, None
         if batch is not None and span is not None:
-            self._due += (batch.join_half, partial(self._join, batch, span))
+            self._due_to_join(batch, span)
+
+    def _due_to_join(self, batch: Batch, ended: _Span | None) -> None:
+        pieces = [batch.join_some] * (JOIN_PIECES - 1)
+        self._due += (*pieces, partial(self._join, batch, ended))
 
     def _join(self, batch: Batch, ended: _Span | None) -> None:
         """Add a batch to its second; `ended`: that second, when the batch is its last."""

@@ -19,6 +19,7 @@ from netsonde.sketch.tick import Tick
 MOST_RECORDS = 1 << 18
 """Of all ticks that are joined; beyond it they are folded one by one, and memory stays small."""
 _MOST_BYTES = MOST_RECORDS * _abi.RECORD.itemsize
+_AT_ONCE = 3
 _MOST_STEPS = 2 * TICKS_PER_S
 """Of those that are joined: what lies farther back is in longer steps already."""
 
@@ -56,12 +57,12 @@ class Tail:
         run = _last_run(steps[-wanted:]) if wanted else ()
         if len(run) < wanted or self._join(run) is None:
             return
-        rest = list(self._held.values())[1:]
-        yield
-        if half := len(rest) // 2:
-            first = merged(rest[:half], MOST_RECORDS)
+        joined, *rest = list(self._held.values())[1:]
+        while rest:
             yield
-            self._before = _place(run[1:]), merged([first, *rest[half:]], MOST_RECORDS)
+            joined = merged([joined, *rest[:_AT_ONCE]], MOST_RECORDS)
+            del rest[:_AT_ONCE]
+        self._before = _place(run[1:]), joined
 
     def let_go(self) -> None:
         """Hold nothing: nobody asks."""

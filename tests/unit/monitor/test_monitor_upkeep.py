@@ -41,7 +41,7 @@ def test_answers_and_work_take_turns() -> None:
             log.append("work")
             return next(left)
 
-        upkeep = Upkeep(work, costs_ns.append)
+        upkeep = Upkeep((work,), costs_ns.append)
         running = asyncio.create_task(upkeep.run())
         upkeep.wake()
         answers = [upkeep.answer(slices(log, name, 4)) for name in ("a", "b")]
@@ -63,7 +63,7 @@ def test_an_answer_that_fails_lets_the_next_one_in() -> None:
             yield
             raise NotFound("gone")
 
-        upkeep = Upkeep(lambda: False, lambda cost_ns: None)
+        upkeep = Upkeep((lambda: False,), lambda cost_ns: None)
         for _ in range(5):
             with pytest.raises(NotFound):
                 await upkeep.answer(fails())

@@ -168,8 +168,16 @@ def test_what_was_hidden_widens_the_bounds_and_raises_nothing() -> None:
 
 def test_flows_that_others_stand_for_are_estimated() -> None:
     made = detectors(SCAN)
-    (event,) = absorbed(made, 1, ports(1, 5, others=3), hidden=100)
-    assert event.count == Bound(lower=5, estimate=20, upper=105)
+    (event,) = absorbed(made, 1, ports(1, 8, others=3), hidden=100)
+    assert event.count == Bound(lower=8, estimate=32, upper=108)
+
+
+def test_what_few_flows_stand_for_raises_nothing() -> None:
+    made = detectors(SCAN)
+    assert absorbed(made, 1, ports(1, 7, others=500), hidden=4000) == []
+    assert made.states()[0].suppressed == 0
+    (event,) = absorbed(made, 2, ports(8, 1))
+    assert event.count.estimate == 3508
 
 
 def test_a_clock_that_is_set_back_begins_the_windows_anew() -> None:

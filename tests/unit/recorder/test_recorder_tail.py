@@ -103,13 +103,13 @@ def test_ticks_are_joined_once_for_all_who_ask(monkeypatch: pytest.MonkeyPatch) 
     assert calls == [10]
     list(kept.keep_up(steps[:11]))
     list(kept.ticks(steps[1:11]))
-    assert calls == [10, 10, 4, 6], "joined, and prepared in two pieces, before anybody asked"
+    assert calls == [10, 10, 4, 4, 3], "joined, and prepared in pieces, before anybody asked"
     list(kept.keep_up(steps[:12]))
     assert summed(list(kept.ticks(steps[2:12]))) == summed([one.tick for one in steps[2:12]])
-    assert calls[4:] == [2, 4, 6], "what was prepared and the newest"
+    assert calls[5:] == [2, 4, 4, 3], "what was prepared and the newest"
     list(kept.keep_up(steps))
     list(kept.keep_up(steps))
-    assert calls[7:] == [2, 4, 6], "nobody has asked since"
+    assert calls[9:] == [2, 4, 4, 3], "nobody has asked since"
 
 
 @given(st.lists(st.sampled_from(["ask", "piece", "close", "let go"]), max_size=60))
