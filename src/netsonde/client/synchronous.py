@@ -7,6 +7,7 @@ notebook. Usable from many threads.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import threading
 import weakref
@@ -41,7 +42,7 @@ class Loop:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._stopped = False
-        self._portal: BlockingPortal | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._end: Callable[[], object] | None = None
 
     def run(self, function: Callable[[], Awaitable[R]]) -> R:
@@ -49,7 +50,14 @@ class Loop:
 
         Raises Closed after `stop`.
         """
-        future = self._running().start_task_soon(function)
+
+        loop = self._running()
+
+        async def started() -> R:
+            return await function()
+
+        # Not by the portal, which waits until it has begun: interrupted there, nobody could end it.
+        future = asyncio.run_coroutine_threadsafe(started(), loop)
         try:
             while not future.done():
                 # A signal just before a wait goes unseen in it, so no wait is long.
@@ -68,15 +76,16 @@ class Loop:
         if self._end:
             self._end()
 
-    def _running(self) -> BlockingPortal:
+    def _running(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._stopped:
                 raise Closed("the client was closed; make another one")
-            if self._portal is None:
+            if self._loop is None:
                 life = ExitStack()
-                self._portal = life.enter_context(start_blocking_portal(name="netsonde"))
-                self._end = weakref.finalize(self, _end, self._portal, life)
-            return self._portal
+                portal = life.enter_context(start_blocking_portal(name="netsonde"))
+                self._end = weakref.finalize(self, _end, portal, life)
+                self._loop = portal.call(asyncio.get_running_loop)
+            return self._loop
 
 
 def _end(portal: BlockingPortal, life: ExitStack) -> None:
