@@ -111,9 +111,9 @@ def test_down_when_it_is_not_up(no_lab):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--rate", "fast"], "option '--rate' is 'fast'; allowed: a number and kbit, mbit or gbit"),
-        (["--fanout", "1"], "option '--fanout' is 1; allowed: 2 or more"),
-        (["--depth", "9"], "option '--depth' is 9; allowed: 1 to 7"),
+        (["--rate", "fast"], "--rate is 'fast'; allowed: a number and kbit, mbit or gbit"),
+        (["--fanout", "1"], "--fanout is '1'; allowed: 2 or more"),
+        (["--depth", "9"], "--depth is '9'; allowed: 1 to 7"),
     ],
 )
 def test_a_bad_option_is_named_and_changes_nothing(no_lab, options, sentence):
