@@ -206,7 +206,8 @@ class Detectors:
         self._tick = tick.id
         self._hidden.add(tick.id, tick)
         for watch in self._watches.values():
-            yield self._absorb(watch, tick.id, tick.records, wall_ns)
+            if tick.records or not watch.idle:
+                yield self._absorb(watch, tick.id, tick.records, wall_ns)
 
     def finish(self, wall_ns: int) -> list[Event]:
         """Let time pass without traffic until no alarm is left: the end of a capture."""
@@ -232,12 +233,11 @@ class Detectors:
             self._tick += 1
             at_wall_ns = wall_ns - (until_tick - self._tick) * TICK_NS
             for watch in self._watches.values():
-                events += self._absorb(watch, self._tick, b"", at_wall_ns)
+                if not watch.idle:
+                    events += self._absorb(watch, self._tick, b"", at_wall_ns)
         return events
 
     def _absorb(self, watch: _Watch, tick: int, records: bytes, wall_ns: int) -> list[Event]:
-        if watch.idle and not records:
-            return []
         begun_ns = self._cpu_ns()
         told = watch.absorb(tick, records)
         watch.cpu_ns += self._cpu_ns() - begun_ns

@@ -71,7 +71,7 @@ class HttpServer:
         try:
             await asyncio.shield(serving)
         finally:
-            self._server.should_exit = self._server.force_exit = True
+            self._server.end()
             await asyncio.wait([serving])
 
 
@@ -140,10 +140,26 @@ class _PromptProtocol(H11Protocol):
 
 
 class _Uvicorn(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._ended = asyncio.Event()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leave the process's signals to the agent."""
         yield
+
+    async def main_loop(self) -> None:
+        """Date headers once a second and end at once; uvicorn looks ten times a second for both."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await self._ended.wait()
+
+    def end(self) -> None:
+        """Stop serving without waiting for anybody."""
+        self.should_exit = self.force_exit = True
+        self._ended.set()
 
 
 class _ToStructlog(logging.Handler):
