@@ -68,7 +68,7 @@ def sending(load: Path, scale: Scale) -> Iterator[None]:
     """Send the load until the end; the first seconds of it have passed when this returns."""
     rate = str(scale.live_flows * PACKETS_PER_FLOW_S)
     to, cores = TWINS[0], sorted(os.sched_getaffinity(0))
-    command = ["taskset", "-c", str(cores[0]), str(load), "send", to.out_device, to.mac]
+    command = ["taskset", "-c", str(cores[0]), str(load), to.out_device, to.mac]
     command += [to.addresses["few"], to.first_source, str(scale.live_flows), "3600", rate]
     before = link.arrived(to)
     with subprocess.Popen(inside(SENDER, *command), stdout=subprocess.DEVNULL) as sender:

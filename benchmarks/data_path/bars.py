@@ -86,6 +86,12 @@ BARS = (
         *(97, True, "%"),
     ),
     Bar(
+        "the same, of what an empty program at the hook keeps",
+        "traffic",
+        _ours("against_empty", "few", 100),
+        *(97, True, "%"),
+    ),
+    Bar(
         "TCP throughput kept",
         "traffic",
         _ours("kept", "tcp", 100),

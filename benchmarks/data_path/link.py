@@ -6,11 +6,9 @@ What the network itself says happened is the truth for everybody.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,17 +55,32 @@ TWINS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
-    """One phase of UDP at saturation."""
+class Burst:
+    """Packets of UDP, or bytes of TCP, as fast as they were taken."""
 
     sent: int
-    arrived: int
-    """At the receiver's device."""
     delivered: int
     """To the receiving program."""
-    seconds: float
     cpu_ns: float
-    """Processor time of the sender: the kernel's on the packets' way to the receiver is in it."""
+    """Processor time of the sender: the kernel's on the way to the receiver is in it."""
+    wall_ns: float
+
+    @property
+    def per_s(self) -> float:
+        """Packets or bytes delivered."""
+        return self.delivered / self.wall_ns * 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """What twins got side by side."""
+
+    bursts: list[tuple[Burst, Burst]]
+    """Of the first and of the second, in the order of time, but for a first pair to warm up."""
+    arrived: int
+    """At the first one's device, all in all."""
+    lost: int
+    """Of what was sent to the first, what did not reach the receiving program."""
 
 
 def inside(namespace: str, *command: str) -> list[str]:
@@ -86,6 +99,7 @@ def network() -> Iterator[None]:
             _sysctl(name, "net.ipv6.conf.all.disable_ipv6=1")
             for scope in ("all", "default"):
                 _sysctl(name, f"net.ipv4.conf.{scope}.rp_filter=0")
+            _sysctl(name, "net.ipv4.tcp_slow_start_after_idle=0")  # each twin rests in turn
         for receiver in TWINS:
             _link(receiver)
         yield
@@ -105,65 +119,47 @@ def _link(to: Receiver) -> None:
 
 
 def compile_load(into: Path) -> Path:
-    """Compile the sender and the sink."""
-    made, source = into / "link_load", Path(__file__).parent / "link_load.c"
+    """Compile what sends at a rate: `link_load.c`."""
+    return _compile("link_load", into)
+
+
+def compile_twins(into: Path) -> Path:
+    """Compile what sends to twins in turn: `link_twins.c`."""
+    return _compile("link_twins", into)
+
+
+def _compile(name: str, into: Path) -> Path:
+    made, source = into / name, Path(__file__).parent / f"{name}.c"
     subprocess.run(["cc", "-O2", "-Wall", "-o", str(made), str(source)], check=True)
     return made
 
 
-def udp(load: Path, to: Receiver, phase: str, seconds: float) -> Sent:
-    """Send 64-byte packets as fast as one core can; give what became of them."""
-    cores = sorted(os.sched_getaffinity(0))
-    sending = ["taskset", "-c", str(cores[0]), str(load), "send", to.out_device, to.mac]
-    sending += [to.addresses[phase], to.first_source, str(FLOWS[phase]), str(seconds)]
-    sink_command = inside(to.namespace, "taskset", "-c", str(cores[-1]), str(load), "sink")
-    before = arrived(to)
-    with subprocess.Popen(
-        sink_command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as sink:
-        assert sink.stdout
-        assert sink.stdin
-        sink.stdout.readline()
-        sent, cpu_ns = map(int, _output(inside(SENDER, *sending)).split())
-        sink.stdin.close()
-        delivered = int(sink.stdout.readline())
-    return Sent(sent, arrived(to) - before, delivered, seconds, cpu_ns)
+def side_by_side(
+    program: Path,
+    phase: str,
+    twins: tuple[Receiver, Receiver],
+    *,
+    burst_s: float,
+    pairs: int,
+    held: Sequence[int],
+) -> Pairs:
+    """Send bursts to the twins in turn, as fast as one core can; `held`: the process groups that
+    measure at the first, which stand still while the second has its turn."""
+    command = [str(program), "tcp" if phase == "tcp" else "udp", str(FLOWS.get(phase, 1))]
+    command += [str(burst_s), str(pairs)]
+    for twin in twins:
+        at = (twin.namespace, twin.out_device, twin.mac, twin.addresses[phase], twin.first_source)
+        command.append(",".join(at))
+    before = arrived(twins[0])
+    told = _output(inside(SENDER, *command, *map(str, held))).splitlines()
+    sent, delivered = map(int, told.pop().split())
+    return Pairs([_pair(line) for line in told], arrived(twins[0]) - before, sent - delivered)
 
 
-@contextmanager
-def tcp_servers() -> Iterator[None]:
-    """Run an iperf3 server at each receiver."""
-    with ExitStack() as held:
-        for receiver in TWINS:
-            held.enter_context(_tcp_server(receiver))
-        yield
-
-
-@contextmanager
-def _tcp_server(at: Receiver) -> Iterator[None]:
-    command = inside(at.namespace, "iperf3", "--server", "--forceflush")
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as server:
-        try:
-            assert server.stdout
-            for line in server.stdout:
-                if "listening" in line:
-                    break
-            # It prints a report for each stream, and would wait for ever where nobody reads them.
-            threading.Thread(target=server.stdout.read, daemon=True).start()
-            yield
-        finally:
-            server.terminate()
-
-
-def tcp(to: Receiver, seconds: float) -> float:
-    """Send one TCP stream; give its goodput in bits/s."""
-    client = ["iperf3", "--json", "--client", to.addresses["tcp"], "--bind", to.sender]
-    found = json.loads(_output(inside(SENDER, *client, "--time", f"{max(1, round(seconds))}")))
-    if "error" in found:
-        raise RuntimeError(f"iperf3: {found['error']}")
-    return float(found["end"]["sum_received"]["bits_per_second"])
+def _pair(line: str) -> tuple[Burst, Burst]:
+    told = [int(value) for value in line.split()]
+    first, second = Burst(*told[:4]), Burst(*told[4:])
+    return first, second
 
 
 def arrived(at: Receiver) -> int:

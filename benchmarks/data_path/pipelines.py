@@ -20,6 +20,7 @@ from netsonde.kernel.hooks import HOOKS
 
 NONE = "no measurement"
 PROTOTYPE = "prototype"
+EMPTY = "empty program, netfilter"
 PROMISED = f"netsonde, {next(iter(HOOKS))}"
 """The pipeline that is promised: the hook that is tried first."""
 ROOT = Path(__file__).parents[2]
@@ -54,17 +55,9 @@ class Pipeline:
             process.kill()
             process.wait()
 
-    def pause(self) -> None:
-        """Hold its processes: what runs until `resume` is not measured, and costs it nothing."""
-        self._signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Let them go on."""
-        self._signal(signal.SIGCONT)
-
-    def _signal(self, number: int) -> None:
-        for process in self._running:
-            os.killpg(process.pid, number)
+    def groups(self) -> list[int]:
+        """Give its process groups: what is to be held while it shall not measure."""
+        return [process.pid for process in self._running]
 
     def cpu_s(self) -> float:
         """Processor time so far of every process in the sessions that were started."""
@@ -282,7 +275,7 @@ def pipelines() -> dict[str, type[Pipeline]]:
     ours = {f"netsonde, {hook}": type("Hooked", (Netsonde,), {"hook": hook}) for hook in HOOKS}
     return {
         NONE: Pipeline,
-        "empty program, netfilter": EmptyProgram,
+        EMPTY: EmptyProgram,
         **ours,
         PROTOTYPE: Prototype,
         "prototype, struct for scapy": PrototypeByStruct,

@@ -29,15 +29,16 @@ _TRAFFIC = """\
 ## A live link under load
 
 A sender and two receivers, each on a veth pair: one is measured, its twin is not. 64-byte UDP from
-64 flows and from 50,000 (one each packet, round robin), as fast as one core sends; then one TCP
-stream. Bursts go to one and the other in turn, and whoever measures is held while the twin has its
-turn: `kept` is the rate as a share of the twin's beside it. The twins change places after each
-round, and the geometric mean of two rounds takes out what makes one faster: so it is 1 for no
-measurement but for noise. `ns more` is what a packet, of 64 and of 50,000 flows, took more of the
-processor on its way through the kernel than one to the twin; other programs' time is not in it.
-`reported` is the share of the packets that arrived, `CPU` the processor seconds of a round, without
-the packets' way through the kernel. The prototype holds every packet until it has counted
-it: what it does not count does not arrive.
+64 flows and from 50,000 (one each packet, round robin), as fast as one core sends; then TCP on one
+connection. Bursts of a tenth of a second go to one and the other in turn, and whoever measures is
+held while the twin has its turn: `kept` is the rate as a share of the twin's beside it. The twins
+change places after each round, and the geometric mean of two rounds takes out what makes one
+faster: so it is 1 for no measurement but for noise. The programs that receive UDP empty their
+sockets by the clock, so that no packet has to wake them. `ns more` is what a packet, of 64 and of
+50,000 flows, took more of the processor on its way through the kernel than one to the twin; other
+programs' time is not in it. `reported` is the share of the packets that arrived, `CPU` the
+processor seconds of a round, without the packets' way through the kernel. The prototype holds every
+packet until it has counted it: what it does not count does not arrive.
 `empty program` does nothing at netfilter's hooks: what the kernel takes for calling any program
 there, and the most that ours can keep.
 """

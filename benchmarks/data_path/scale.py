@@ -18,14 +18,13 @@ class Scale:
     """Entries of the kernel's maps where flows are not bounded, and most uniform flows."""
     traffic_rounds: int
     """Even: the twins change places after each."""
-    traffic_s: float
-    """Length of one burst of UDP; TCP takes a second."""
+    burst_s: float
+    """Length of one burst."""
     traffic_pairs: int
-    """Bursts of UDP to either receiver, in one round."""
-    tcp_pairs: int
-    """The same of TCP."""
+    """Bursts to either receiver in one phase of a round."""
     promised_times: int
-    """So many times as many bursts for the pipeline that promises are about."""
+    """So many times as many bursts for the pipeline that promises are about, and for what it is
+    compared with there."""
     capture_rounds: int
     capture_packets: int
     """Packets of the generated capture."""
@@ -39,9 +38,8 @@ FULL = Scale(
     ladder_warm_runs=4_000_000,
     largest_flows=1 << 20,
     traffic_rounds=6,
-    traffic_s=0.25,
-    traffic_pairs=2,
-    tcp_pairs=1,
+    burst_s=0.1,
+    traffic_pairs=8,
     promised_times=6,
     capture_rounds=9,
     capture_packets=500_000,
@@ -54,9 +52,8 @@ SMOKE = Scale(
     ladder_warm_runs=2_000,
     largest_flows=1 << 12,
     traffic_rounds=2,
-    traffic_s=0.1,
+    burst_s=0.05,
     traffic_pairs=1,
-    tcp_pairs=1,
     promised_times=1,
     capture_rounds=1,
     capture_packets=10_000,

@@ -1,10 +1,10 @@
 """A live link under load: what each way of measuring costs it, and what it reports.
 
-The same bursts go to a host that is measured and, in turn, to its twin that is not, while whoever
-measures is held: so what disturbs one disturbs the other, and each ratio is of two bursts side by
-side. The twins change places after each round, and ratios of two rounds are joined by their
-geometric mean: what makes one twin faster than the other is gone. The truth is what the receiver's
-device took in. Every round runs every pipeline, beginning with another one each time.
+Bursts of a tenth of a second go to a host that is measured and, in turn, to its twin that is not,
+while whoever measures is held: so what disturbs one disturbs the other, and each ratio is of two
+bursts side by side. The twins change places after each round, and ratios of two rounds are joined
+by their geometric mean: what makes one twin faster than the other is gone. The truth is what the
+receiver's device took in. Every round runs every pipeline, beginning with another one each time.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ import math
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypedDict
 
 from benchmarks.data_path import link
-from benchmarks.data_path.link import TWINS, Receiver
-from benchmarks.data_path.pipelines import PROMISED, PROTOTYPE, Pipeline, pipelines
+from benchmarks.data_path.link import TWINS, Pairs, Receiver
+from benchmarks.data_path.pipelines import EMPTY, PROMISED, PROTOTYPE, Pipeline, pipelines
 from benchmarks.data_path.scale import Scale
 from benchmarks.spread import Spread, ratios, spread
 
@@ -34,13 +33,15 @@ class Found(TypedDict):
 
     figures: dict[str, Spread]
     """`few_kpps`, `many_kpps` (64 and 50,000 flows, delivered), `tcp_gbps`; `few_reported`,
-    `many_reported` (share of what arrived); `few_lost` (share of what arrived that was not
-    delivered); `cpu_s` (processor seconds of a round); `rss_mb`."""
+    `many_reported` (share of what arrived); `few_lost`, `many_lost` (what no program got, as a
+    share of what arrived); `cpu_s` (processor seconds of a round); `rss_mb`."""
     kept: dict[str, Spread]
     """`few`, `many`, `tcp`: rates as a share of what the unmeasured twin took beside it."""
     cost_ns: dict[str, Spread]
     """`few`, `many`: processor time a packet took more than one to the twin beside it, on its way
     through the kernel."""
+    against_empty: dict[str, Spread]
+    """What is kept, as a share of what the empty program keeps; of those with as many bursts."""
     against_prototype: dict[str, Spread]
     """Rates in multiples of the prototype's, burst by burst of the same round."""
 
@@ -52,127 +53,108 @@ def measure(scale: Scale) -> dict[str, Found]:
     rounds: dict[str, list[Round]] = {name: [] for name in names}
     with ExitStack() as held:
         folder = Path(held.enter_context(TemporaryDirectory(prefix="netsonde-bench-")))
-        load = link.compile_load(folder)
+        program = link.compile_twins(folder)
         held.enter_context(link.network())
-        held.enter_context(link.tcp_servers())
         for number in range(scale.traffic_rounds):
             turn = number % len(names)
             for name in names[turn:] + names[:turn]:
-                times = scale.promised_times if name == PROMISED else 1
+                times = scale.promised_times if name in (PROMISED, EMPTY) else 1
                 twins = TWINS[number % 2], TWINS[1 - number % 2]
-                rounds[name].append(_round(kinds[name], load, scale, times, twins))
+                rounds[name].append(_round(kinds[name], program, scale, times, twins))
     return {name: _summed(name, rounds) for name in names}
 
 
 def _round(
-    kind: type[Pipeline], load: Path, scale: Scale, times: int, twins: tuple[Receiver, Receiver]
+    kind: type[Pipeline], program: Path, scale: Scale, times: int, twins: tuple[Receiver, Receiver]
 ) -> Round:
     found: defaultdict[str, list[float]] = defaultdict(list)
     with TemporaryDirectory(prefix="netsonde-bench-", dir="/run") as folder:
         Path(folder).chmod(0o755)  # the agent is nobody
         pipeline = kind(Path(folder), twins[0])
+
+        def pairs(phase: str) -> Pairs:
+            return link.side_by_side(
+                *(program, phase, twins),
+                burst_s=scale.burst_s,
+                pairs=times * scale.traffic_pairs,
+                held=pipeline.groups(),
+            )
+
         try:
             pipeline.start()
-            beside = _SideBySide(pipeline, twins, found)
             before_s = pipeline.cpu_s()
-            arrived = {
-                phase: beside.udp(load, phase, scale.traffic_s, times * scale.traffic_pairs)
-                for phase in _UDP_PHASES
-            }
-            beside.tcp(times * scale.tcp_pairs)
+            udp = {phase: pairs(phase) for phase in _UDP_PHASES}
+            tcp = pairs("tcp")
             found["cpu_s"].append((pipeline.cpu_s() - before_s) / times)
             if (rss_mb := pipeline.rss_mb()) is not None:
                 found["rss_mb"].append(rss_mb)
             reported = pipeline.stop()
         finally:
             pipeline.kill()
-    if reported:
-        for phase in _UDP_PHASES:
-            found[f"{phase}_reported"].append(reported[phase] / arrived[phase])
+    for phase, sent in udp.items():
+        _add(found, phase, sent, f"{phase}_kpps", 1e-3)
+        costs_ns = [[one.cpu_ns / one.sent for one in pair] for pair in sent.bursts]
+        found[f"{phase}_cost_ns"] += [measured - bare for measured, bare in costs_ns]
+        found[f"{phase}_lost"].append(sent.lost / sent.arrived)
+        if reported:
+            found[f"{phase}_reported"].append(reported[phase] / sent.arrived)
+    _add(found, "tcp", tcp, "tcp_gbps", 8e-9)
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class _SideBySide:
-    """Bursts to the measured host and to its twin, which of them first in turn."""
-
-    pipeline: Pipeline
-    twins: tuple[Receiver, Receiver]
-    found: Round
-
-    def udp(self, load: Path, phase: str, seconds: float, pairs: int) -> int:
-        """Send the bursts of one phase; give the packets that arrived at the measured host."""
-        arrived = 0
-        costs_ns: dict[Receiver, list[float]] = {twin: [] for twin in self.twins}
-
-        def burst(to: Receiver) -> float:
-            nonlocal arrived
-            sent = link.udp(load, to, phase, seconds)
-            costs_ns[to].append(sent.cpu_ns / sent.sent)
-            if to is self.twins[0]:
-                arrived += sent.arrived
-                self.found[f"{phase}_lost"].append(1 - sent.delivered / sent.arrived)
-            return sent.delivered / sent.seconds / 1e3
-
-        self._run(pairs, burst, f"{phase}_kpps", phase)
-        pairs_ns = zip(*(costs_ns[twin] for twin in self.twins), strict=True)
-        self.found[f"{phase}_cost_ns"] += [measured - bare for measured, bare in pairs_ns]
-        return arrived
-
-    def tcp(self, pairs: int) -> None:
-        """Send TCP streams of a second."""
-        self._run(pairs, lambda to: link.tcp(to, 1) / 1e9, "tcp_gbps", "tcp")
-
-    def _run(self, pairs: int, burst: Callable[[Receiver], float], rate: str, share: str) -> None:
-        measured, bare = self.twins
-        for pair in range(pairs):
-            rates: dict[Receiver, float] = {}
-            for to in (measured, bare) if pair % 2 else (bare, measured):
-                if to is bare:
-                    self.pipeline.pause()
-                rates[to] = burst(to)
-                if to is bare:
-                    self.pipeline.resume()
-            self.found[rate].append(rates[measured])
-            self.found[share] += ratios([rates[measured]], [rates[bare]])
+def _add(found: Round, phase: str, pairs: Pairs, rate: str, unit: float) -> None:
+    """Add the rates of the measured twin, and their shares of the other's."""
+    measured, bare = ([pair[twin].per_s for pair in pairs.bursts] for twin in (0, 1))
+    found[rate] += [per_s * unit for per_s in measured]
+    found[phase] += ratios(measured, bare)
 
 
 def _summed(name: str, rounds: dict[str, list[Round]]) -> Found:
-    def series(figure: str) -> list[float]:
-        return [value for found in rounds[name] for value in found[figure]]
-
-    def crossed(figure: str, mean: Callable[[float, float], float]) -> list[float]:
-        values = [found[figure] for found in rounds[name]]
-        return [
-            mean(here, there)
-            for first, second in zip(values[::2], values[1::2], strict=True)
-            for here, there in zip(first, second, strict=True)
-        ]
-
-    def multiples(figure: str) -> list[float]:
-        both = zip(rounds[name], rounds[PROTOTYPE], strict=True)
-        return [
-            here / there
-            for ours, prototype in both
-            for here, there in zip(ours[figure], prototype[figure], strict=False)
-        ]
-
+    own = rounds[name]
     shares = (*_UDP_PHASES, "tcp")
     costs = {phase: f"{phase}_cost_ns" for phase in _UDP_PHASES}
     rates = (*(f"{phase}_kpps" for phase in _UDP_PHASES), "tcp_gbps")
+    kept = {share: _crossed(own, share, _geometric_mean) for share in shares}
+    empty = {share: _crossed(rounds[EMPTY], share, _geometric_mean) for share in shares}
     return Found(
         figures={
-            figure: spread(series(figure))
-            for figure in rounds[name][0]
+            figure: spread([value for found in own for value in found[figure]])
+            for figure in own[0]
             if figure not in (*shares, *costs.values())
         },
-        kept={share: spread(crossed(share, _geometric_mean)) for share in shares},
+        kept={share: spread(values) for share, values in kept.items()},
         cost_ns={
-            phase: spread(crossed(figure, lambda here, there: (here + there) / 2))
+            phase: spread(_crossed(own, figure, lambda here, there: (here + there) / 2))
             for phase, figure in costs.items()
         },
-        against_prototype={rate: spread(multiples(rate)) for rate in rates},
+        against_empty={
+            share: spread(ratios(values, empty[share]))
+            for share, values in kept.items()
+            if len(values) == len(empty[share])
+        },
+        against_prototype={
+            rate: spread(
+                [
+                    here / there
+                    for ours, prototype in zip(own, rounds[PROTOTYPE], strict=True)
+                    for here, there in zip(ours[rate], prototype[rate], strict=False)
+                ]
+            )
+            for rate in rates
+        },
     )
+
+
+def _crossed(
+    rounds: list[Round], figure: str, mean: Callable[[float, float], float]
+) -> list[float]:
+    """Join each burst with that of the next round, in which the twins have changed places."""
+    values = [found[figure] for found in rounds]
+    return [
+        mean(here, there)
+        for first, second in zip(values[::2], values[1::2], strict=True)
+        for here, there in zip(first, second, strict=True)
+    ]
 
 
 def _geometric_mean(here: float, there: float) -> float:
