@@ -23,6 +23,10 @@ async def carried_out(gather: Gather, ask: Callable[[Ask], Awaitable[Replied]]) 
         except NetsondeError as error:
             gather.handle(Lost(member=command.member, reason=str(error), refusal=Refusal.of(error)))
 
+    commands = gather.start()
+    if len(commands) == 1:  # a host without children needs no tasks
+        await one(commands[0])
+        return
     async with asyncio.TaskGroup() as group:
-        for command in gather.start():
+        for command in commands:
             group.create_task(one(command))

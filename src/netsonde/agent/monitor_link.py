@@ -1,14 +1,17 @@
-"""The agent's connection to its monitor: one request at a time, back by itself after any loss.
+"""The agent's connection to its monitor: requests in order, back by itself after any loss.
 
 The one idea: the agent owns the desired state, so every new connection begins by applying it, and
-a monitor that restarts needs to remember nothing.
+a monitor that restarts needs to remember nothing. The monitor answers one request after the other;
+the next is sent ahead, so that it never waits for the agent, and the others wait here, where who
+asks the same as one of them shares its answer, and who gives up costs nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,14 +21,16 @@ from netsonde.agent import frames
 from netsonde.model.errors import Busy, NetsondeError, ProtocolError, Unavailable
 from netsonde.model.task import Question
 from netsonde.wire import monitor
-from netsonde.wire.frame import SCHEMA
+from netsonde.wire.frame import HEADER, SCHEMA
 
 REPLY_S = 5.0
 """Seconds after which a silent monitor is given up and connected anew."""
 FIRST_PAUSE_S = 0.1
 LAST_PAUSE_S = 1.0
 MAX_WAITING = 64
-"""Requests that may wait for their turn."""
+"""Requests that may wait for their turn, and who may wait for the reply to one of them."""
+SENT_AHEAD = 2
+"""Requests that the monitor may have and not have answered."""
 
 log = structlog.get_logger()
 
@@ -37,7 +42,116 @@ class _Turn:
     """A request and who waits for its reply."""
 
     request: monitor.Request
-    reply: asyncio.Future[monitor.Reply]
+    replies: list[asyncio.Future[monitor.Reply]] = field(default_factory=list)
+
+    def wait(self) -> asyncio.Future[monitor.Reply]:
+        """Give the reply to come, for one more."""
+        reply: asyncio.Future[monitor.Reply] = asyncio.get_running_loop().create_future()
+        self.replies.append(reply)
+        return reply
+
+    @property
+    def waited_for(self) -> bool:
+        """Whether anybody still waits."""
+        return any(not reply.done() for reply in self.replies)
+
+    def end(self, come: monitor.Reply | NetsondeError) -> None:
+        """Give everyone who still waits the reply, or why there is none."""
+        for reply in self.replies:
+            if reply.done():
+                continue
+            if isinstance(come, NetsondeError):
+                reply.set_exception(come)
+            else:
+                reply.set_result(come)
+
+
+class _Session(asyncio.Protocol):
+    """One connection: what is sent on it is answered in the same order."""
+
+    def __init__(self, answered: Callable[[], None]) -> None:
+        """`answered` is called after every reply."""
+        self.sent: deque[_Turn] = deque()
+        self._loop = asyncio.get_running_loop()
+        self.lost: asyncio.Future[None] = self._loop.create_future()
+        """Done, with the reason, once the connection is of no use any more."""
+        self._answered = answered
+        self._came = bytearray()
+        self._watched = False
+
+    def connection_made(self, transport: asyncio.WriteTransport) -> None:  # type: ignore[override]
+        """Take the connection, as asyncio tells it."""
+        self._transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Notice at once that the monitor has gone."""
+        self._lose(exc or ConnectionResetError("the other side closed the connection"))
+
+    def data_received(self, data: bytes) -> None:
+        """Give replies to who waits for them; the requests sent ahead bound how much comes."""
+        self._came += data
+        try:
+            while len(self._came) >= HEADER.size:
+                end = HEADER.size + monitor.REPLIES.body_bytes(bytes(self._came[: HEADER.size]))
+                if len(self._came) < end:
+                    return
+                reply = monitor.REPLIES.decode(bytes(self._came[HEADER.size : end]))
+                del self._came[:end]
+                self._take(reply)
+        except ProtocolError as error:
+            self._lose(error)
+
+    def send(self, turn: _Turn) -> None:
+        """Send a request; who loses the session ends the turns that are still in `sent`."""
+        self._transport.write(monitor.REQUESTS.encode(turn.request))
+        self.sent.append(turn)
+        if len(self.sent) == 1:
+            self._await_reply()
+
+    async def exchange(self, request: monitor.Request, expected: type[R]) -> R:
+        """Send one of the first requests of all; raises also what loses the session."""
+        turn = _Turn(request)
+        reply = turn.wait()
+        self.send(turn)
+        await asyncio.wait((reply, self.lost), return_when=asyncio.FIRST_COMPLETED)
+        if not reply.done():
+            self.lost.result()
+        return _expect(reply.result(), expected)
+
+    def close(self) -> None:
+        """End the connection."""
+        if not self.lost.cancel() and not self.lost.cancelled():
+            self.lost.exception()  # else asyncio logs one that nobody waited for
+        self._transport.close()
+
+    def _lose(self, error: Exception) -> None:
+        if not self.lost.done():
+            self.lost.set_exception(error)
+        self._transport.close()
+
+    def _take(self, reply: monitor.Reply) -> None:
+        if not self.sent:
+            raise ProtocolError(f"the monitor answered unasked with {type(reply).__name__}")
+        self.sent.popleft().end(reply)
+        if self.sent:
+            self._await_reply()
+        self._answered()
+
+    def _await_reply(self) -> None:
+        self._due_s = self._loop.time() + REPLY_S
+        if not self._watched:
+            self._watched = True
+            self._loop.call_at(self._due_s, self._lose_if_silent)
+
+    def _lose_if_silent(self) -> None:
+        """Give the monitor up when its reply is late; one timer at a time, for all replies."""
+        self._watched = bool(self.sent) and not self.lost.done()
+        if not self._watched:
+            return
+        if self._loop.time() < self._due_s:
+            self._loop.call_at(self._due_s, self._lose_if_silent)
+        else:
+            self._lose(TimeoutError())
 
 
 class MonitorLink:
@@ -49,8 +163,8 @@ class MonitorLink:
         self._path = path
         self._desired = desired
         self._hello = monitor.Hello(software=software, host=host)
-        self._waiting: asyncio.Queue[_Turn] = asyncio.Queue(MAX_WAITING)
-        self._current: _Turn | None = None
+        self._waiting: deque[_Turn] = deque()
+        self._session: _Session | None = None
         self._away: str | None = "not connected yet"
 
     async def run(self) -> None:
@@ -58,10 +172,10 @@ class MonitorLink:
         pause_s = FIRST_PAUSE_S
         while True:
             try:
-                await self._session_apart()
-            except* (NetsondeError, OSError, TimeoutError) as group:
+                await self._converse()
+            except (NetsondeError, OSError, TimeoutError) as error:
                 pause_s = FIRST_PAUSE_S if self._away is None else min(2 * pause_s, LAST_PAUSE_S)
-                self._lose(str(group.exceptions[0]) or "it does not answer")
+                self._lose(str(error) or "it does not answer")
             await asyncio.sleep(pause_s)
 
     async def apply(self) -> None:
@@ -83,92 +197,68 @@ class MonitorLink:
     async def _call(self, request: monitor.Request, expected: type[R]) -> R:
         if self._away is not None:
             raise Unavailable(f"monitor away: {self._away}")
-        turn = _Turn(request, asyncio.get_running_loop().create_future())
-        try:
-            self._waiting.put_nowait(turn)
-        except asyncio.QueueFull:
-            raise Busy(f"{MAX_WAITING} requests wait for the monitor; try again later") from None
-        return _expect(await turn.reply, expected)
+        # What is not sent yet is answered from all that the monitor will have counted by then.
+        turn = next((one for one in self._waiting if one.request == request), None)
+        if turn is None or len(turn.replies) >= MAX_WAITING:
+            if len(self._waiting) >= MAX_WAITING:
+                raise Busy(f"{MAX_WAITING} requests wait for the monitor; try again later")
+            turn = _Turn(request)
+            self._waiting.append(turn)
+        reply = turn.wait()
+        self._take_turns()
+        return _expect(await reply, expected)
+
+    def _take_turns(self) -> None:
+        """Send as many requests as the monitor may have."""
+        session = self._session
+        while session is not None and self._waiting and len(session.sent) < SENT_AHEAD:
+            turn = self._waiting.popleft()
+            if isinstance(turn.request, monitor.Apply):
+                turn.request = self._desired()
+            elif not turn.waited_for:
+                continue
+            try:
+                session.send(turn)
+            except ProtocolError as error:  # it is too long
+                turn.end(error)
 
     def _lose(self, reason: str) -> None:
         """Refuse everyone who waits, and everyone who comes until the next session."""
         if reason != self._away:
             log.warning("monitor away", reason=reason)
         self._away = reason
-        turns = [self._current] if self._current else []
-        while not self._waiting.empty():
-            turns.append(self._waiting.get_nowait())
-        self._current = None
+        sent = self._session.sent if self._session else ()
+        turns, self._session = [*sent, *self._waiting], None
+        self._waiting.clear()
         for turn in turns:
-            if not turn.reply.done():
-                turn.reply.set_exception(Unavailable(f"monitor away: {reason}"))
+            turn.end(Unavailable(f"monitor away: {reason}"))
 
-    async def _session_apart(self) -> None:
-        """Run a session as a task of its own, so that this one's cancellation is not lost.
-
-        A TaskGroup that fails while it is cancelled from outside forgets the cancellation before
-        Python 3.13 (gh-116720); here nothing but this task can be cancelled from outside.
-        """
-        session = asyncio.create_task(self._session())
+    async def _converse(self) -> None:
+        """Run one session; raises what ends it."""
+        loop = asyncio.get_running_loop()
         try:
-            await asyncio.wait([session])
-        finally:
-            session.cancel()
-            await asyncio.gather(session, return_exceptions=True)
-        session.result()
-
-    async def _session(self) -> None:
-        try:
-            reader, writer = await asyncio.open_unix_connection(self._path)
+            _, session = await loop.create_unix_connection(
+                lambda: _Session(self._take_turns), str(self._path)
+            )
         except OSError as error:
             raise Unavailable(f"nobody answers on {self._path} ({error.strerror})") from None
         try:
             async with asyncio.timeout(REPLY_S):
-                await self._greet(reader, writer)
-            self._away = None
-            replies: asyncio.Queue[monitor.Reply] = asyncio.Queue(1)
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._read(reader, replies))
-                group.create_task(self._take_turns(writer, replies))
+                await self._greet(session)
+            self._session, self._away = session, None
+            await session.lost
         finally:
-            writer.close()
+            session.close()
 
-    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(monitor.REQUESTS.encode(self._hello))
-        welcome = _expect(await frames.read(reader, monitor.REPLIES), monitor.Welcome)
+    async def _greet(self, session: _Session) -> None:
+        welcome = await session.exchange(self._hello, monitor.Welcome)
         if welcome.schema != SCHEMA:
             raise ProtocolError(f"the monitor speaks schema {welcome.schema}, this agent {SCHEMA}")
         applied = None
         while applied is None or applied != self._desired():  # it may change meanwhile
             applied = self._desired()
-            writer.write(monitor.REQUESTS.encode(applied))
-            _expect(await frames.read(reader, monitor.REPLIES), monitor.Applied)
+            await session.exchange(applied, monitor.Applied)
         log.info("monitor connected", hook=welcome.hook, tasks=len(applied.tasks))
-
-    async def _read(
-        self, reader: asyncio.StreamReader, replies: asyncio.Queue[monitor.Reply]
-    ) -> None:
-        # Reading always, not only when a reply is due, notices at once that the monitor has gone.
-        while True:
-            await replies.put(await frames.read(reader, monitor.REPLIES))
-
-    async def _take_turns(
-        self, writer: asyncio.StreamWriter, replies: asyncio.Queue[monitor.Reply]
-    ) -> None:
-        while True:
-            turn = self._current = await self._waiting.get()
-            request = turn.request
-            if isinstance(request, monitor.Apply):
-                request = self._desired()
-            elif turn.reply.cancelled():
-                continue
-            async with asyncio.timeout(REPLY_S):
-                writer.write(monitor.REQUESTS.encode(request))
-                await writer.drain()
-                reply = await replies.get()
-            if not turn.reply.done():
-                turn.reply.set_result(reply)
-            self._current = None
 
 
 def _expect(reply: monitor.Reply, expected: type[R]) -> R:

@@ -72,7 +72,7 @@ class Questions:
         """Answer a question; raises as `plan`, and where no host answered BadField when all of them
         refused the same field of it, Unavailable otherwise."""
         plan, scope = self.plan(asked)
-        gathered = await asyncio.gather(*(self._gather(one, scope) for one in plan.questions))
+        gathered = await self._gather_all(plan.questions, scope)
         heard = [
             Heard(part=one.part, coverage=one.coverage, evidence=one.evidence)
             for one in gathered
@@ -116,6 +116,11 @@ class Questions:
             why = device_refused(gathered.coverage)
             raise why or Unavailable(f"no host answered: {reasons(gathered.coverage)}")
         return Answered(summary=gathered.part, coverage=gathered.coverage)
+
+    async def _gather_all(self, questions: Sequence[Question], scope: Scope) -> list[Gathered]:
+        if len(questions) == 1:
+            return [await self._gather(questions[0], scope)]
+        return await asyncio.gather(*(self._gather(one, scope) for one in questions))
 
     async def _gather(self, question: Question, scope: Scope) -> Gathered:
         return await self._node.ask(question, scope, self._query_deadline_ms)

@@ -21,7 +21,8 @@ def mapped(address: str) -> bytes:
 def text(address: bytes) -> str:
     """Write 16 bytes as people do: dotted for IPv4, RFC 5952 for IPv6."""
     if address[:12] == MAPPED_PREFIX:
-        return "{}.{}.{}.{}".format(*address[12:])
+        a, b, c, d = address[12:]
+        return f"{a}.{b}.{c}.{d}"
     return str(ipaddress.IPv6Address(address))
 
 

@@ -155,9 +155,8 @@ def _format_field(name: str, lengths: tuple[int, int], key: bytes) -> str:
     raw = key[offset : offset + size]
     if size != 16:
         return str(int.from_bytes(raw, "little"))
-    if lengths == _WHOLE:
-        return address.text(raw)
-    return _network(address.text(raw), lengths)
+    text = address.text(raw)
+    return text if lengths == _WHOLE else f"{text}/{lengths[':' in text]}"  # masked already
 
 
 def _format_column(name: str, lengths: tuple[int, int], keys: Sequence[bytes]) -> list[str]:

@@ -36,7 +36,7 @@ from netsonde.model.window import (
 
 LARGEST_KEYS = 4096
 """Keys that each host is asked for where only the largest matter."""
-FEW_KEYS = 256
+FEW_KEYS = 64
 """Keys that suffice where one host alone is asked for the largest: nothing is added to them."""
 DEFAULT_K = 10
 MAX_ROWS = 1000

@@ -1,8 +1,9 @@
 """Messages between an agent and its monitor, over the monitor's unix socket.
 
-The agent sends one request and waits for its one reply. It sends `Hello` first. Requests are made
-by the agent from what it has already checked: the monitor never parses what a stranger sent. After
-`Watch` the connection is the monitor's: it sends `Events` as they come, until the agent closes it.
+Every request has one reply, and replies come in the order of the requests. The agent sends `Hello`
+first. Requests are made by the agent from what it has already checked: the monitor never parses
+what a stranger sent. After `Watch` the connection is the monitor's: it sends `Events` as they come,
+until the agent closes it.
 """
 
 from __future__ import annotations
