@@ -16,6 +16,11 @@ struct ns_walk {
 extern const char ns_merge_doc[];
 PyObject *ns_merge_records(PyObject *module, PyObject *arguments);
 
+/* The module's columns() and rows(). */
+extern const char ns_columns_doc[], ns_rows_doc[];
+PyObject *ns_columns(PyObject *module, PyObject *arguments);
+PyObject *ns_rows(PyObject *module, PyObject *arguments);
+
 extern PyTypeObject ns_flow_table_type;
 extern PyTypeObject ns_key_table_type;
 extern PyTypeObject ns_sliding_count_type;

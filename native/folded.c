@@ -1,19 +1,15 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "folded.h"
 
+enum { FIRST_RECORDS = 256 };
+
 static int make_room(struct ns_folded *folded)
 {
-	size_t room = folded->room ? folded->room * 2 : 256;
-	struct ns_record *grown;
+	size_t room = folded->held.room ? folded->held.room * 2 : FIRST_RECORDS;
 
-	if (folded->used + NS_RECORDS_PER_BUCKET <= folded->room)
+	if (folded->used + NS_RECORDS_PER_BUCKET <= folded->held.room)
 		return 0;
-	grown = realloc(folded->records, room * sizeof(*grown));
-	if (!grown)
-		return -1;
-	folded->records = grown;
-	folded->room = room;
-	return 0;
+	return ns_record_bytes_room(&folded->held, room);
 }
 
 static int add_absent(struct ns_folded *folded, ns_u32 direction, ns_u32 index,
@@ -104,7 +100,7 @@ int ns_folded_bucket(struct ns_folded *folded, const struct ns_hot *hot, const s
 		return 0;
 	if (make_room(folded))
 		return -1;
-	records = folded->records + folded->used;
+	records = folded->held.records + folded->used;
 	written = ns_fold_bucket(hot, cold, epoch, records, tally, &here);
 	if (hot->spill_packets)
 		folded->spilled[direction] = 1;
@@ -128,15 +124,15 @@ void ns_folded_slice(struct ns_folded *folded, const struct ns_slice *slice, ns_
 	folded->spilled[direction] = 0;
 }
 
-PyObject *ns_folded_tuple(const struct ns_folded *folded)
+PyObject *ns_folded_tuple(struct ns_folded *folded)
 {
 	size_t absent = sizeof(*folded->absent) * NS_DIRECTIONS << folded->lg_buckets;
+	PyObject *records = ns_record_bytes_take(&folded->held, folded->used);
 
-	/* y# makes None of NULL. */
-	return Py_BuildValue("y#y#y#y#", folded->records ? (char *)folded->records : "",
-			     (Py_ssize_t)(folded->used * sizeof(*folded->records)),
-			     (char *)folded->tallies, (Py_ssize_t)sizeof(folded->tallies),
-			     (char *)folded->absent, (Py_ssize_t)absent, (char *)folded->ranks,
+	/* N takes the reference, y# makes None of NULL. */
+	return Py_BuildValue("Ny#y#y#", records, (char *)folded->tallies,
+			     (Py_ssize_t)sizeof(folded->tallies), (char *)folded->absent,
+			     (Py_ssize_t)absent, (char *)folded->ranks,
 			     (Py_ssize_t)sizeof(folded->ranks));
 }
 
@@ -144,7 +140,7 @@ void ns_folded_clear(struct ns_folded *folded)
 {
 	unsigned int lg_buckets = folded->lg_buckets, thin_shift = folded->thin_shift;
 
-	free(folded->records);
+	ns_record_bytes_clear(&folded->held);
 	free(folded->absent);
 	memset(folded, 0, sizeof(*folded));
 	folded->lg_buckets = lg_buckets;

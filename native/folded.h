@@ -14,12 +14,13 @@
 #include <Python.h>
 
 #include "fold.h"
+#include "record_bytes.h"
 
 struct ns_folded {
 	unsigned int lg_buckets;
 	unsigned int thin_shift;
-	struct ns_record *records; /* grow by doubling: a tick holds few flows, or all it can */
-	size_t used, room;
+	struct ns_record_bytes held; /* grows by doubling: a tick holds few flows, or all it can */
+	size_t used;
 	struct ns_tally tallies[NS_DIRECTIONS];
 	struct ns_absent *absent; /* [NS_DIRECTIONS << lg_buckets]; NULL while nothing was hidden */
 	ns_u8 ranks[NS_DIRECTIONS][NS_HLL_REGISTERS];
@@ -45,10 +46,11 @@ void ns_folded_slice(struct ns_folded *folded, const struct ns_slice *slice, ns_
 		     ns_u32 direction);
 
 /* New tuple of bytes: ns_record[n], ns_tally[NS_DIRECTIONS], ns_absent[NS_DIRECTIONS][buckets] or
- * None when nothing was hidden, u8[NS_DIRECTIONS][NS_HLL_REGISTERS]. */
-PyObject *ns_folded_tuple(const struct ns_folded *folded);
+ * None when nothing was hidden, u8[NS_DIRECTIONS][NS_HLL_REGISTERS]. The records are taken out, so
+ * it must be cleared. */
+PyObject *ns_folded_tuple(struct ns_folded *folded);
 
-/* Free it; zeroed but for lg_buckets and thin_shift. */
+/* Free it, with the interpreter's lock; zeroed but for lg_buckets and thin_shift. */
 void ns_folded_clear(struct ns_folded *folded);
 
 #endif

@@ -5,11 +5,12 @@
  */
 #include "core_module.h"
 
+#include "record_bytes.h"
 #include "thin.h"
 
 #include <sys/random.h>
 
-enum { FIRST_ROWS = 1024, LEAST_RECORDS = 64, MAX_PARTS = 4096 };
+enum { LEAST_ROWS = 256, LEAST_RECORDS = 64, MAX_PARTS = 4096 };
 
 const char ns_merge_doc[] =
 	"merge(parts, most, config, seed, /)\n--\n\n"
@@ -25,44 +26,46 @@ const char ns_merge_doc[] =
 	"them.";
 
 struct job {
-	struct ns_merge merge;
+	struct ns_merge merge; /* its rows are in held */
+	struct ns_record_bytes held;
 	struct ns_config config;
 	struct ns_absent *hidden;
 	struct ns_absent totals[NS_DIRECTIONS];
 	ns_u32 left; /* records, in merge.rows */
 };
 
-/* Room for a batch's rows; returns -1 without memory. */
-static int make_room(struct ns_merge *merge)
+/* Room for so many rows; returns -1 without memory. */
+static int make_room(struct job *job, size_t rows)
 {
+	struct ns_merge *merge = &job->merge;
 	struct ns_keyindex larger = merge->index;
-	ns_u32 capacity = merge->capacity ? 4 * merge->capacity : FIRST_ROWS;
-	struct ns_record *rows;
+	size_t slots = 2;
 
-	if (merge->used + 2 * NS_KEY_BATCH <= merge->capacity)
-		return 0;
-	larger.slots = calloc(2 * (size_t)capacity, sizeof(*larger.slots));
-	larger.mask = 2 * capacity - 1;
-	rows = larger.slots ? realloc(merge->rows, capacity * sizeof(*rows)) : NULL;
-	if (!rows) {
+	while (slots < 2 * rows)
+		slots *= 2;
+	larger.slots = calloc(slots, sizeof(*larger.slots));
+	larger.mask = (ns_u32)slots - 1;
+	if (!larger.slots || ns_record_bytes_room(&job->held, rows)) {
 		free(larger.slots);
 		return -1;
 	}
 	ns_keyindex_copy(&larger, &merge->index);
 	free(merge->index.slots);
-	merge->rows = rows;
 	merge->index = larger;
-	merge->capacity = capacity;
+	merge->rows = job->held.records;
+	merge->capacity = (ns_u32)rows;
 	return 0;
 }
 
-static int add_part(struct ns_merge *merge, const struct ns_record *records, size_t number)
+static int add_part(struct job *job, const struct ns_record *records, size_t number)
 {
+	struct ns_merge *merge = &job->merge;
 	struct ns_merging batch[2 * NS_KEY_BATCH];
 	ns_u32 used = 0;
 
 	for (size_t i = 0; i < number; i++) {
-		if (!used && make_room(merge))
+		if (!used && merge->used + 2 * NS_KEY_BATCH > merge->capacity &&
+		    make_room(job, (size_t)merge->capacity / 2 * 3))
 			return -1;
 		used += ns_merge_split(merge, &records[i], &batch[used]);
 		if (used >= NS_KEY_BATCH) {
@@ -72,6 +75,18 @@ static int add_part(struct ns_merge *merge, const struct ns_record *records, siz
 	}
 	ns_merge_add(merge, batch, used);
 	return 0;
+}
+
+/* Rows of the largest part, whose records mostly differ; with few more those of all are there. */
+static size_t expected_rows(const Py_buffer *parts, Py_ssize_t number)
+{
+	size_t largest = LEAST_ROWS * sizeof(struct ns_record);
+
+	for (Py_ssize_t i = 0; i < number; i++) {
+		if ((size_t)parts[i].len > largest)
+			largest = (size_t)parts[i].len;
+	}
+	return largest / sizeof(struct ns_record) * 9 / 8;
 }
 
 static int thin(struct job *job, ns_u32 most, ns_u64 seed)
@@ -90,9 +105,10 @@ static int thin(struct job *job, ns_u32 most, ns_u64 seed)
 static int merge_all(struct job *job, const Py_buffer *parts, Py_ssize_t number, ns_u32 most,
 		     ns_u64 seed)
 {
+	if (make_room(job, expected_rows(parts, number)))
+		return -1;
 	for (Py_ssize_t i = 0; i < number; i++) {
-		if (add_part(&job->merge, parts[i].buf,
-			     (size_t)parts[i].len / sizeof(struct ns_record)))
+		if (add_part(job, parts[i].buf, (size_t)parts[i].len / sizeof(struct ns_record)))
 			return -1;
 	}
 	ns_merge_end(&job->merge);
@@ -102,8 +118,9 @@ static int merge_all(struct job *job, const Py_buffer *parts, Py_ssize_t number,
 	return 0;
 }
 
-static PyObject *result_of(const struct job *job, ns_u32 most)
+static PyObject *result_of(struct job *job, ns_u32 most)
 {
+	PyObject *records;
 	size_t hidden = sizeof(*job->hidden) * NS_DIRECTIONS << job->config.lg_buckets;
 	int some = job->totals[NS_IN].packets || job->totals[NS_OUT].packets;
 
@@ -112,11 +129,11 @@ static PyObject *result_of(const struct job *job, ns_u32 most)
 				"merge: more records than may be left, and no config");
 		return NULL;
 	}
-	/* y# makes None of NULL. */
-	return Py_BuildValue("y#y#y#", job->merge.rows ? (const char *)job->merge.rows : "",
-			     (Py_ssize_t)(job->left * sizeof(*job->merge.rows)),
-			     some ? (const char *)job->hidden : NULL, (Py_ssize_t)hidden,
-			     (const char *)job->totals, (Py_ssize_t)sizeof(job->totals));
+	records = ns_record_bytes_take(&job->held, job->left);
+	/* N takes the reference, y# makes None of NULL. */
+	return Py_BuildValue("Ny#y#", records, some ? (const char *)job->hidden : NULL,
+			     (Py_ssize_t)hidden, (const char *)job->totals,
+			     (Py_ssize_t)sizeof(job->totals));
 }
 
 /* Views of a sequence's buffers; returns how many were taken, fewer than all with an exception. */
@@ -195,7 +212,7 @@ PyObject *ns_merge_records(PyObject *Py_UNUSED(module), PyObject *arguments)
 release:
 	Py_XDECREF(sequence);
 	PyBuffer_Release(&config);
-	free(job.merge.rows);
+	ns_record_bytes_clear(&job.held);
 	free(job.merge.index.slots);
 	free(job.hidden);
 	return result;

@@ -185,6 +185,8 @@ static PyMethodDef functions[] = {
 	{"places", places, METH_VARARGS, places_doc},
 	{"fold", fold, METH_VARARGS, fold_doc},
 	{"merge", ns_merge_records, METH_VARARGS, ns_merge_doc},
+	{"columns", ns_columns, METH_VARARGS, ns_columns_doc},
+	{"rows", ns_rows, METH_VARARGS, ns_rows_doc},
 	{NULL, NULL, 0, NULL},
 };
 

@@ -51,8 +51,8 @@ static PyObject *sliding_count_new(PyTypeObject *type, PyObject *arguments, PyOb
 	table->before_ticks = before ? window_ticks : 0;
 	table->tick_room = window_ticks * (before ? 2 : 1);
 	table->items_a_tick = capacity / table->tick_room;
-	table->of = calloc(capacity, sizeof(*table->of));
-	table->items = calloc(capacity, sizeof(*table->items));
+	table->of = ns_pages(capacity, sizeof(*table->of));
+	table->items = ns_pages(capacity, sizeof(*table->items));
 	table->ticks = calloc(table->tick_room, sizeof(*table->ticks));
 	if (ns_keyset_allocate(&table->keys, capacity) || !table->of || !table->items ||
 	    !table->ticks) {
@@ -66,9 +66,9 @@ static void sliding_count_dealloc(PyObject *object)
 {
 	struct ns_sliding_count *table = &((struct sliding_count *)object)->table;
 
+	ns_pages_free(table->of, table->keys.capacity, sizeof(*table->of));
+	ns_pages_free(table->items, table->keys.capacity, sizeof(*table->items));
 	ns_keyset_free(&table->keys);
-	free(table->of);
-	free(table->items);
 	free(table->ticks);
 	Py_TYPE(object)->tp_free(object);
 }

@@ -27,7 +27,7 @@ static PyObject *sliding_spread_new(PyTypeObject *type, PyObject *arguments, PyO
 	unsigned int ticks, capacity;
 	struct sliding_spread *self;
 	const char *by, *both;
-	int ports_only;
+	int ports_only, failed;
 
 	if (keywords && PyDict_GET_SIZE(keywords)) {
 		PyErr_SetString(PyExc_TypeError, "SlidingSpread takes no keywords");
@@ -49,11 +49,11 @@ static PyObject *sliding_spread_new(PyTypeObject *type, PyObject *arguments, PyO
 	memcpy(self->table.both, both, sizeof(self->table.both));
 	self->table.window_ticks = ticks;
 	self->ports_only = ports_only;
-	self->table.spread = calloc(capacity, sizeof(*self->table.spread));
-	self->table.pairs = calloc(capacity, sizeof(*self->table.pairs));
-	if (ns_keyset_allocate(&self->table.keys, capacity) ||
-	    ns_keyset_allocate(&self->table.pair_keys, capacity) || !self->table.spread ||
-	    !self->table.pairs) {
+	self->table.spread = ns_pages(capacity, sizeof(*self->table.spread));
+	self->table.pairs = ns_pages(capacity, sizeof(*self->table.pairs));
+	failed = ns_keyset_allocate(&self->table.keys, capacity);
+	failed |= ns_keyset_allocate(&self->table.pair_keys, capacity);
+	if (failed || !self->table.spread || !self->table.pairs) {
 		Py_DECREF(self);
 		return PyErr_NoMemory();
 	}
@@ -64,10 +64,10 @@ static void sliding_spread_dealloc(PyObject *object)
 {
 	struct ns_sliding_spread *table = &((struct sliding_spread *)object)->table;
 
+	ns_pages_free(table->spread, table->keys.capacity, sizeof(*table->spread));
+	ns_pages_free(table->pairs, table->pair_keys.capacity, sizeof(*table->pairs));
 	ns_keyset_free(&table->keys);
 	ns_keyset_free(&table->pair_keys);
-	free(table->spread);
-	free(table->pairs);
 	Py_TYPE(object)->tp_free(object);
 }
 

@@ -8,3 +8,6 @@ Rooms, top to bottom; each may import only what stands below it (`pyproject.toml
     sketch | wire               certified tables and their algebra; how things are written down
     model                       what we talk about
 """
+
+__version__ = "0.1.0"
+"""As in `pyproject.toml`: reading it from what was installed would load 2 MB."""

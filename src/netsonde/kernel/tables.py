@@ -8,17 +8,15 @@ the process, and the next monitor takes them over instead of loading its own.
 
 from __future__ import annotations
 
-import hashlib
 import mmap
 import os
-import secrets
 import struct
 import time
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
+from zlib import crc32
 
 import numpy as np
 
@@ -29,6 +27,8 @@ from netsonde.kernel.pins import Pins, Place
 from netsonde.kernel.sizing import possible_cpus
 from netsonde.model.errors import UnsupportedByKernel
 
+_OBJECTS = Path(__file__).parent
+"""Where the programs are: beside this file, as they are built."""
 _CAPABILITIES = {"CAP_NET_ADMIN": CAP_NET_ADMIN, "CAP_PERFMON": 38, "CAP_BPF": CAP_BPF}
 
 
@@ -143,10 +143,10 @@ class BpfTables:
 
     def _digest(self, object_name: str) -> str:
         """Name all that two loads must have in common to be taken for each other."""
-        code = (resources.files("netsonde.kernel") / object_name).read_bytes()
+        code = (_OBJECTS / object_name).read_bytes()
         constants = self._config([0] * _abi.HASH_WORDS)
         sizes = struct.pack("<II", _abi.ABI_VERSION, self.cpus)
-        return hashlib.sha256(code + constants + sizes).hexdigest()[:16]
+        return f"{crc32(code):08x}{crc32(constants + sizes):08x}"
 
     def _load(
         self,
@@ -154,8 +154,7 @@ class BpfTables:
         programs: Mapping[str, tuple[int, int]],
         hash_key: Sequence[int],
     ) -> libbpf.Object:
-        with resources.as_file(resources.files("netsonde.kernel") / object_name) as path:
-            loading = libbpf.Object(path)
+        loading = libbpf.Object(_OBJECTS / object_name)
         try:
             loading.set_constants(self._config(hash_key))
             loading.set_entries("ns_control", PAGE_BYTES // _abi.CONTROL.itemsize)
@@ -211,7 +210,7 @@ class BpfTables:
         place, notebook = (self.hook, self._schema), Notebook(self._page)
         try:
             if not self.adopted:
-                notebook.load_id = secrets.randbits(64)
+                notebook.load_id = int.from_bytes(os.urandom(8), "little")
                 notebook.write(Note(0, time.time_ns(), b""))
                 maps = {name: self._object.map_fd(name) for name in self.maps}
                 maps[_CONFIG] = self._object.map_fd(".rodata")

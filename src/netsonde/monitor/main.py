@@ -9,29 +9,20 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import secrets
 import signal
 import socket
+import struct
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: its idle threads cost memory
-
 import msgspec
-
-# structlog would load rich, 5 MB, for tracebacks on consoles; daemons write none.
-_ABSENT: dict[str, None] = {} if "rich" in sys.modules else {"rich": None}
-sys.modules.update(_ABSENT)  # type: ignore[arg-type] # None: as if it were not installed
 import structlog
 
-for _name in _ABSENT:
-    del sys.modules[_name]
-
+from netsonde import __version__
 from netsonde.kernel.devices import Device, device_named
 from netsonde.kernel.hooks import AUTO, Opened, open_device, open_path, unpin
 from netsonde.kernel.path import CountingPath, Encapsulated
@@ -57,8 +48,6 @@ from netsonde.wire import log, settings
 
 _HASH_WORDS = 8
 _BOOT_BYTES = 4
-# Read while still root: the user to become may not be able to read where we are installed.
-_SOFTWARE = version("netsonde")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,7 +148,7 @@ class Monitor:
         self._tasks = Tasks(Recorder(recorder_bytes), began_tick=now_tick + 1)
         places = placement(path.hash_key, path.lg_buckets)
         self._tasks.restore(kept.load(), gap, places, now_tick, time.monotonic_ns())
-        self._alarms = Alarms(secrets.token_hex(_BOOT_BYTES))
+        self._alarms = Alarms(os.urandom(_BOOT_BYTES).hex())
         self._ticker = Ticker(path, reader, self._absorb, Pace(budget_ratio))
         self._devices = [
             ViewOfDevice(device, at, recorder_bytes=recorder_bytes, budget_ratio=budget_ratio)
@@ -176,7 +165,7 @@ class Monitor:
             self._upkeep,
             self._alarms,
             allowed_uids=frozenset({0, agent_uid}),
-            software=_SOFTWARE,
+            software=__version__,
             encapsulated=self._config.encapsulated.value,
         )
         stop = asyncio.Event()
@@ -258,12 +247,11 @@ def start(config: Settings) -> None:
     keep_freed()
     agent_uid, _ = privilege.user_ids("agent_user", config.agent_user)
     uid, gid = privilege.user_ids("user", config.user)
-    secret = [secrets.randbits(64) for _ in range(_HASH_WORDS)]
     buckets = lg_buckets(config.table_mb, possible_cpus())
     devices = _devices(config)
     opened = open_path(
         config.hook,
-        hash_key=secret,
+        hash_key=_hash_key(),
         lg_buckets=buckets,
         encapsulated=config.encapsulated,
         pins=_pins(config),
@@ -300,8 +288,12 @@ def _open_device(config: Settings, device: Device) -> CountingPath:
         mib_per_cpu=MIB_PER_CPU_OF_DEVICE,
         field="device_table_mb",
     )
-    secret = [secrets.randbits(64) for _ in range(_HASH_WORDS)]
-    return open_device(config.hook, device, hash_key=secret, lg_buckets=buckets)
+    return open_device(config.hook, device, hash_key=_hash_key(), lg_buckets=buckets)
+
+
+def _hash_key() -> tuple[int, ...]:
+    """Draw the secret words that place flows."""
+    return struct.unpack(f"{_HASH_WORDS}Q", os.urandom(8 * _HASH_WORDS))
 
 
 def _pins(config: Settings) -> Pins | None:

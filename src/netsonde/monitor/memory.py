@@ -1,19 +1,17 @@
 """Memory that is freed goes back to the system: a monitor that was busy once is small again.
 
-The one idea: ticks and answers come and go by the megabyte, so taking memory must be cheap, and
-giving it back is done once a second for all. glibc's own way is one or the other: a block of its
-own for each large piece (mallopt(3), M_MMAP_THRESHOLD) costs a page fault for every 4 KiB, each
-time, and a heap without that keeps its holes for good. Five minutes of 10,000 flows a tick: 22 s of
-CPU and 116 MB resident with blocks of their own, 15 s and 125 MB with this.
+The one idea: a block of a megabyte or more is the system's the moment it is freed, and what small
+ones leave between them is given back once a second for all. glibc's own way is one or the other: it
+raises its bar (mallopt(3), M_MMAP_THRESHOLD) to the largest block that was ever freed, and keeps
+the holes for good. A lower bar costs a page fault for every 4 KiB of each block, each time.
 """
 
 from __future__ import annotations
 
 import ctypes
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_MMAP_THRESHOLD_BYTES = 32 << 20
-"""The most that mallopt(3) takes."""
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+_MMAP_THRESHOLD_BYTES = 1 << 20
 _NEVER_BYTES = 1 << 30
 _LIBC = ctypes.CDLL(None)
 
@@ -27,6 +25,7 @@ def keep_freed() -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD_BYTES)
         mallopt(_M_TRIM_THRESHOLD, _NEVER_BYTES)
+        mallopt(_M_ARENA_MAX, 1)  # ticks are read by one thread and freed by another
 
 
 def give_back() -> None:

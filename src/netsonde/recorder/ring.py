@@ -43,8 +43,8 @@ _SHARES = 8
 """Of the budget: one for ticks, one for seconds, and these:"""
 _SHARES_OF_TENS = 3
 """They reach back farthest."""
-_SHARES_UNPACKED = 3
-"""Of the last second: it is asked about most, and each question would unpack it."""
+_SHARES_UNPACKED = 1
+"""Of the last second, which is asked about most. The others are for steps that are being built."""
 _TENS_SEED = 1
 """Other flows are drawn for ten seconds than for the second that ends with them."""
 _UNPACKED_STEPS = TICKS_PER_S
@@ -122,7 +122,7 @@ class Recorder:
         self._ticks = Level(1, 600, share_bytes)
         self._seconds = Level(TICKS_PER_S, 600, share_bytes)
         self._tens = Level(LONGEST_STEP, 360, _SHARES_OF_TENS * share_bytes)
-        self._due: deque[Callable[[], None]] = deque()
+        self._due: deque[Callable[[], object]] = deque()
         self._unpacked: deque[Step] = deque()
         self._unpacked_bytes = 0
         self._pieces: list[tuple[_Span, Tick]] = []
@@ -277,7 +277,7 @@ class Recorder:
 
     def _due_to_join(self, batch: Batch, ended: _Span | None) -> None:
         pieces = [batch.join_some] * (JOIN_PIECES - 1)
-        self._due += (*pieces, partial(self._join, batch, ended))
+        self._due += (*pieces, batch.join, partial(self._join, batch, ended))
 
     def _join(self, batch: Batch, ended: _Span | None) -> None:
         """Add a batch to its second; `ended`: that second, when the batch is its last."""

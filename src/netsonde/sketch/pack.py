@@ -12,10 +12,9 @@ from zlib import crc32
 import msgspec
 import numpy as np
 import zstandard
-from numpy.typing import NDArray
 
 from netsonde.model.errors import ProtocolError
-from netsonde.sketch import _abi
+from netsonde.sketch import _abi, _core
 from netsonde.sketch.absent import Absent
 from netsonde.sketch.tick import Side, Tick
 
@@ -25,6 +24,7 @@ _LEVEL = 1
 _MOST_BYTES = 1 << 30
 """Most that a pack may unpack to."""
 _LAYOUT = crc32(repr((_abi.RECORD, _abi.HLL_REGISTERS)).encode())
+_ABSENT_BYTES = _abi.ABSENT.itemsize
 _NO_RANKS = bytes(_abi.DIRECTIONS * _abi.HLL_REGISTERS)
 
 
@@ -57,8 +57,8 @@ def pack(tick: Tick) -> bytes:
     """Write a tick; where its table places flows is left out, being the same for all of them."""
     absent = None
     if tick.absent is not None:
-        table = tick.absent.table.astype("<i8", copy=False)
-        absent = _columns(np.ascontiguousarray(table).view(np.uint8).reshape(-1, 16))
+        table = np.ascontiguousarray(tick.absent.table.astype("<i8", copy=False))
+        absent = _columns(table.data.cast("B"), _ABSENT_BYTES)
     written = msgspec.msgpack.encode(
         _Pack(
             version=VERSION,
@@ -68,7 +68,7 @@ def pack(tick: Tick) -> bytes:
             ticks=tick.ticks,
             sides=tick.sides,
             ranks=b"" if tick.ranks == _NO_RANKS else tick.ranks,
-            records=_columns(_rows(tick.records, _abi.RECORD.itemsize)),
+            records=_columns(tick.records, _abi.RECORD.itemsize),
             absent=absent,
         )
     )
@@ -90,7 +90,7 @@ def unpack(data: bytes, placement: bytes) -> Tick:
         raise ProtocolError(f"a packed tick of version {found.version}, or of another layout")
     absent = None
     if found.absent is not None:
-        absent = Absent.from_bytes(_table(found.absent, 16), placement)
+        absent = Absent.from_bytes(_table(found.absent, _ABSENT_BYTES), placement)
     return Tick(
         id=found.id,
         first_id=found.first_id,
@@ -103,37 +103,29 @@ def unpack(data: bytes, placement: bytes) -> Tick:
     )
 
 
-def _rows(data: bytes, row_bytes: int) -> NDArray[np.uint8]:
-    return np.frombuffer(data, np.uint8).reshape(-1, row_bytes)
-
-
-def _columns(table: NDArray[np.uint8]) -> _Columns:
+def _columns(table: bytes | memoryview, row_bytes: int) -> _Columns:
     """Take a table apart; its rows are a multiple of 8 bytes long."""
     if not len(table):
         return _Columns(rows=0, first=b"", varying=b"", columns=b"")
-    words = table.view("<u8")
-    differing = np.bitwise_or.reduce(words ^ words[0], axis=0)
-    varying = np.flatnonzero(differing.view(np.uint8))
+    varying, columns = _core.columns(table, row_bytes)
     return _Columns(
-        rows=len(table),
-        first=table[0].tobytes(),
-        varying=varying.astype(np.uint8).tobytes(),
-        columns=b"".join(table[:, column].tobytes() for column in varying),
+        rows=len(table) // row_bytes,
+        first=bytes(table[:row_bytes]),
+        varying=varying,
+        columns=columns,
     )
 
 
 def _table(columns: _Columns, row_bytes: int) -> bytes:
     """Put a table together; raises ProtocolError when its parts do not fit."""
-    varying, rows = columns.varying, columns.rows
+    rows = columns.rows
     if not rows and not columns.columns:
         return b""
-    fits = len(columns.first) == row_bytes and max(varying, default=0) < row_bytes
-    if not fits or rows < 0 or len(columns.columns) != rows * len(varying):
-        raise ProtocolError("a packed tick has columns of other lengths")
     if rows * row_bytes > _MOST_BYTES:
         raise ProtocolError(f"a tick of more than {_MOST_BYTES} bytes")
-    table = np.empty((rows, row_bytes), np.uint8)
-    table[:] = np.frombuffer(columns.first, np.uint8)
-    for number, column in enumerate(varying):
-        table[:, column] = np.frombuffer(columns.columns, np.uint8, rows, number * rows)
-    return table.tobytes()
+    try:
+        if len(columns.first) != row_bytes:
+            raise ValueError("rows of another length")
+        return _core.rows(columns.first, columns.varying, columns.columns, rows)
+    except ValueError:
+        raise ProtocolError("a packed tick has columns of other lengths") from None

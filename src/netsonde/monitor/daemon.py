@@ -1,0 +1,30 @@
+"""The console script `netsonde-monitor`: says what shall not be loaded, then loads the rest.
+
+A monitor speaks no TLS and prints no colours, so what would load OpenSSL and rich is passed over:
+8 MB of the memory that a host gives for being measured. That is settled before the first import,
+and of this process alone, so nothing else may import this module.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+_PASSED_OVER = ("ssl", "rich")
+"""asyncio and structlog do without."""
+
+
+def main() -> None:
+    """Run the monitor; see `netsonde.monitor.main`."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: idle threads cost memory
+    for name in _PASSED_OVER:
+        sys.modules[name] = None  # type: ignore[assignment] # as if it were not installed
+    from netsonde.monitor.main import main as run  # noqa: PLC0415 # not before
+
+    for name in _PASSED_OVER:
+        del sys.modules[name]  # whoever needs it later may have it
+    run()
+
+
+if __name__ == "__main__":
+    main()
