@@ -15,15 +15,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
-
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: its idle threads cost memory
 
 import msgspec
 import structlog
 
+from netsonde import __version__
 from netsonde.agent.detectors import Detectors
 from netsonde.agent.http.app import application
 from netsonde.agent.http.server import HttpServer
@@ -137,7 +135,7 @@ async def serve(
 
     `loaded` is called once all code is loaded and before anything is answered.
     """
-    software = version("netsonde")
+    software = __version__
     dialer = Dialer(own=own, peer_port=config.peer_port, software=software)
     node = Node(
         own=own,

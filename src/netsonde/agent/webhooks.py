@@ -81,7 +81,9 @@ class Webhooks:
         """Send something to nobody, so that all code is loaded afterwards; see `HttpServer`."""
         with socket.socket() as nobody:
             nobody.bind(("127.0.0.1", 0))  # and does not listen
-            await self._post(f"http://127.0.0.1:{nobody.getsockname()[1]}/", b"")
+            url = f"http://127.0.0.1:{nobody.getsockname()[1]}/"
+            async with _client(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)) as client:
+                await _posted(client, url, b"")
 
     def all(self) -> tuple[WebhookBody, ...]:
         """List the webhooks by name, and how they fare."""
@@ -169,18 +171,27 @@ class Webhooks:
     async def _post(self, url: str, body: bytes) -> tuple[int, str]:
         """Send one event; gives the status, 0 without one, and what is wrong with it."""
         if self._client is None:
-            # The system's own certificates: those of a package may no longer be readable.
-            verify = await asyncio.to_thread(ssl.create_default_context)
-            self._client = httpx.AsyncClient(verify=verify, timeout=TIMEOUT_S, trust_env=False)
-        headers = {"Content-Type": "application/json", "User-Agent": "netsonde"}
-        try:
-            async with (
-                asyncio.timeout(2 * TIMEOUT_S),
-                self._client.stream("POST", url, content=body, headers=headers) as answer,
-            ):
-                return answer.status_code, f"status {answer.status_code}"
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-            return 0, str(error) or type(error).__name__
+            # The system's own certificates, which anybody may read: those of a package may no
+            # longer be readable. They take a megabyte, so only where something is sent.
+            trusted = await asyncio.to_thread(ssl.create_default_context)
+            self._client = self._client or _client(trusted)
+        return await _posted(self._client, url, body)
+
+
+def _client(trusted: ssl.SSLContext) -> httpx.AsyncClient:
+    return httpx.AsyncClient(verify=trusted, timeout=TIMEOUT_S, trust_env=False)
+
+
+async def _posted(client: httpx.AsyncClient, url: str, body: bytes) -> tuple[int, str]:
+    headers = {"Content-Type": "application/json", "User-Agent": "netsonde"}
+    try:
+        async with (
+            asyncio.timeout(2 * TIMEOUT_S),
+            client.stream("POST", url, content=body, headers=headers) as answer,
+        ):
+            return answer.status_code, f"status {answer.status_code}"
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+        return 0, str(error) or type(error).__name__
 
 
 def _check_url(text: str) -> None:

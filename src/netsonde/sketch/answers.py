@@ -299,7 +299,8 @@ class _Answering:
             told.KeyCount(key=text, count=_bound(summary, at))
             for (text, _), at in zip(order, shown, strict=True)
         )
-        outside = np.delete(summary.upper, shown)
+        outside = summary.upper.copy()
+        outside[shown] = 0
         absent = max(_absent_upper(summary), int(outside.max(initial=0)))
         least = min(row.count.lower for row in rows) if len(rows) == most else over
         return rows, absent, absent <= least and all(row.count.exact for row in rows)
