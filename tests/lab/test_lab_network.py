@@ -296,9 +296,6 @@ def type_and_read(terminal, keys, until):
     while until is None or until not in seen:
         while not select.select([terminal], [], [], 1)[0]:
             assert time.monotonic() < deadline_mono_s, f"nothing more after {seen!r}"
-            # Readline looks for signals, then waits for keys: one in between is seen at the next.
-            if keys == b"\x03":
-                os.write(terminal, keys)
         try:
             seen += os.read(terminal, 4096)
         except OSError:  # the other end has closed

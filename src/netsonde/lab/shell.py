@@ -16,9 +16,10 @@ import re
 import signal
 import subprocess
 import sys
+import termios
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import IO
 
 from netsonde.lab import namespace
@@ -164,10 +165,15 @@ class Shell:
 def _lines() -> Iterator[str]:
     shown = sys.stdin.isatty()
     if shown:
-        import readline  # noqa: F401, PLC0415  importing it gives input() its history
+        import readline  # noqa: PLC0415  importing it gives input() its history
+
+        # A signal is seen only where readline waits for keys by select(), and is lost in its
+        # read() or just before: so at the prompt Ctrl-C is a key, which discards the line.
+        readline.parse_and_bind(r'"\C-c": "\C-e\C-u\C-m"')
     while True:
         try:
-            line = input(PROMPT if shown else "").strip()
+            with _interrupt_is_a_key() if shown else nullcontext():
+                line = input(PROMPT if shown else "").strip()
         except EOFError:
             return
         except KeyboardInterrupt:
@@ -191,6 +197,20 @@ def _spawn(
             env=environment() | {"PYTHONUNBUFFERED": "1"},
             start_new_session=background,
         )
+
+
+@contextmanager
+def _interrupt_is_a_key() -> Iterator[None]:
+    """Let the terminal give Ctrl-C to who reads it, as any other key."""
+    terminal = sys.stdin.fileno()
+    before = termios.tcgetattr(terminal)
+    changed = [*before[:6], [*before[6]]]
+    changed[6][termios.VINTR] = os.fpathconf(terminal, "PC_VDISABLE").to_bytes(1, "big")
+    termios.tcsetattr(terminal, termios.TCSADRAIN, changed)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
 
 
 @contextmanager

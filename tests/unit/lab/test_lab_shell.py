@@ -2,7 +2,10 @@
 
 import io
 import os
+import pty
+import select
 import subprocess
+import sys
 
 import pytest
 
@@ -79,3 +82,32 @@ def test_ending_a_job_ends_what_it_started():
     assert not job.running
     assert os.read(reading, 1) == b""  # every process that held the other end is gone
     os.close(reading)
+
+
+PROMPT_ALONE = """
+from types import SimpleNamespace
+from netsonde.lab.shell import Shell
+Shell(SimpleNamespace(hosts=[]), {}).run()
+"""
+
+
+def test_ctrl_c_at_the_prompt_discards_the_line_every_time() -> None:
+    """As a signal it was lost where readline was not about to wait for keys."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-c", PROMPT_ALONE]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, start_new_session=True) as shell:
+        os.close(theirs)
+        read_until(ours, b"netsonde> ")
+        for keys in [b"\x03"] * 100 + [b"exit\x03", b"exit\x01\x03"]:
+            os.write(ours, keys)
+            read_until(ours, b"\nnetsonde> ")
+        os.write(ours, b"exit\n")
+        assert shell.wait(10) == 0
+    os.close(ours)
+
+
+def read_until(terminal: int, text: bytes) -> None:
+    seen = b""
+    while text not in seen:
+        assert select.select([terminal], [], [], 10)[0], seen
+        seen += os.read(terminal, 4096)
