@@ -9,7 +9,7 @@
 
 #include <sys/random.h>
 
-enum { FIRST_CAPACITY = 256 };
+enum { FIRST_CAPACITY = 256, SMALL_CAPACITY = 4096 };
 
 struct key_table {
 	PyObject_HEAD struct ns_keytable
@@ -19,14 +19,18 @@ struct key_table {
 	int ports_only;
 	int totals; /* no field makes the key: there is one */
 	int busy;   /* a thread adds to it without the interpreter's lock */
+	int views;  /* of its entries, which must stay where they are */
 };
 
-static const char type_doc[] = "KeyTable(masks, capacity, ports_only, /)\n--\n\n"
-			       "Per-key packets and bytes in bounded memory, with bounds.\n\n"
-			       "masks: 80 bytes, the fields that make the key, of IPv4 flows and "
-			       "of IPv6 flows. capacity:\n"
-			       "most entries held, 16 to 2^24; memory is taken as they come.\n"
-			       "ports_only: leave out records whose packets carried no ports.";
+static const char type_doc[] =
+	"KeyTable(masks, capacity, ports_only, /)\n--\n\n"
+	"Per-key packets and bytes in bounded memory, with bounds.\n\n"
+	"masks: 80 bytes, the fields that make the key, of IPv4 flows and "
+	"of IPv6 flows. capacity:\n"
+	"most entries held, 16 to 2^24; memory is taken as they come.\n"
+	"ports_only: leave out records whose packets carried no ports.\n"
+	"As a buffer it is its entries, ns_entry[n]; while they are viewed it\n"
+	"cannot change.";
 
 /* Give a table room for more entries; returns -1 and changes nothing it holds without memory. */
 static int make_room(struct ns_keytable *table, ns_u32 capacity)
@@ -65,6 +69,37 @@ static int is_free(const struct key_table *self)
 		PyErr_SetString(PyExc_RuntimeError, "KeyTable: in use by another thread");
 	return !self->busy;
 }
+
+/* Whether it may be changed, too; sets the exception when its entries are viewed. */
+static int is_changeable(const struct key_table *self)
+{
+	if (!is_free(self))
+		return 0;
+	if (self->views)
+		PyErr_SetString(PyExc_BufferError, "KeyTable: its entries are viewed");
+	return !self->views;
+}
+
+static int key_table_view(PyObject *object, Py_buffer *view, int flags)
+{
+	struct key_table *self = (struct key_table *)object;
+	Py_ssize_t size = (Py_ssize_t)(self->table.used * sizeof(*self->table.entries));
+
+	if (!is_free(self) ||
+	    PyBuffer_FillInfo(view, object, self->table.entries, size, 1, flags)) {
+		view->obj = NULL;
+		return -1;
+	}
+	self->views++;
+	return 0;
+}
+
+static void key_table_unview(PyObject *object, Py_buffer *Py_UNUSED(view))
+{
+	((struct key_table *)object)->views--;
+}
+
+static PyBufferProcs key_table_buffer = {key_table_view, key_table_unview};
 
 static int is_zero(const char *bytes, size_t number)
 {
@@ -128,7 +163,7 @@ static void key_table_dealloc(PyObject *object)
 static void expect_batch(struct key_table *self)
 {
 	struct ns_keytable *table = &self->table;
-	ns_u32 wanted = 4 * table->capacity;
+	ns_u32 wanted = (table->capacity < SMALL_CAPACITY ? 4 : 2) * table->capacity;
 
 	if (table->used + NS_KEY_BATCH <= table->capacity || table->capacity == self->most)
 		return;
@@ -203,7 +238,7 @@ static PyObject *key_table_add(PyObject *object, PyObject *arguments)
 		PyErr_SetString(PyExc_ValueError, "add: records or match of the wrong size");
 		goto release;
 	}
-	if (!is_free(self))
+	if (!is_changeable(self))
 		goto release;
 	memcpy(&match, filter.buf, sizeof(match));
 	self->busy = 1;
@@ -245,7 +280,7 @@ static PyObject *key_table_restore(PyObject *object, PyObject *arguments)
 
 	if (!PyArg_ParseTuple(arguments, "y*KKI", &view, &packets, &bytes, &purges))
 		return NULL;
-	if (!is_free(self)) {
+	if (!is_changeable(self)) {
 		PyBuffer_Release(&view);
 		return NULL;
 	}
@@ -332,6 +367,7 @@ PyTypeObject ns_key_table_type = {
 	.tp_doc = type_doc,
 	.tp_new = key_table_new,
 	.tp_dealloc = key_table_dealloc,
+	.tp_as_buffer = &key_table_buffer,
 	.tp_methods = methods,
 	.tp_as_sequence = &sequence,
 };

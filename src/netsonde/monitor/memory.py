@@ -1,7 +1,7 @@
 """Memory that is freed goes back to the system: a monitor that was busy once is small again.
 
-The one idea: a block of a megabyte or more is the system's the moment it is freed, and what small
-ones leave between them is given back once a second for all. glibc's own way is one or the other: it
+The one idea: a large block is the system's the moment it is freed, and what smaller ones leave
+between them is given back once a second for all. glibc's own way is one or the other: it
 raises its bar (mallopt(3), M_MMAP_THRESHOLD) to the largest block that was ever freed, and keeps
 the holes for good. A lower bar costs a page fault for every 4 KiB of each block, each time.
 """
@@ -11,7 +11,8 @@ from __future__ import annotations
 import ctypes
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
-_MMAP_THRESHOLD_BYTES = 1 << 20
+_MMAP_THRESHOLD_BYTES = 1792 << 10
+"""A tick of 16,384 flows, and what a question of them takes, is less; a flood's ticks are more."""
 _NEVER_BYTES = 1 << 30
 _LIBC = ctypes.CDLL(None)
 

@@ -146,7 +146,7 @@ class CountMeasure:
             return
         keys = _core.KeyTable(self._masks, _TICK_KEYS, self._ports_only)
         keys.add(records, self._match)
-        self._table.add(tick, keys.entries(), keys.absent()[1 if self._bytes else 0])
+        self._table.add(tick, keys, keys.absent()[1 if self._bytes else 0])
 
     def reached(self) -> tuple[list[bytes], int]:
         """See Measure; nothing has changed before there are two windows to compare."""

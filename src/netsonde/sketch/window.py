@@ -148,7 +148,7 @@ class Window:
             if table is None:
                 raise NotFound(f"no counter {counter.key_type} here")
             increment, threshold = counter.increment, counter.hitter_threshold
-            entries = np.frombuffer(table.entries(), _abi.ENTRY)
+            entries = np.frombuffer(memoryview(table), _abi.ENTRY)
             kind = KeyType.parse(counter.key_type)
             doubt = self._doubt(kind, entries, increment)
             absent = table.absent()[list(_COLUMN).index(increment)]
@@ -213,7 +213,7 @@ class Window:
         return self._contended[column] + self._unread[column]
 
     def _total(self, column: str) -> Bound:
-        entries = np.frombuffer(self._totals.entries(), _abi.ENTRY)
+        entries = np.frombuffer(memoryview(self._totals), _abi.ENTRY)
         lower = int(entries[column].sum())
         labels = int(entries["label_" + column].sum())
         upper = lower + self._unlisted(column)

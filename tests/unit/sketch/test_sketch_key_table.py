@@ -36,6 +36,21 @@ def test_it_grows_with_its_keys_and_stays_exact(keys: int) -> None:
     assert all(table.find(entry["key"].tobytes()) == entry.tobytes() for entry in entries)
 
 
+def test_its_entries_are_viewed_without_a_copy_and_stay_meanwhile() -> None:
+    table = KeyTable(KeyType.parse("src", "key").masks(), 5000, False)
+    assert not memoryview(table)
+    table.add(records(300).tobytes(), match_bytes(Filter()))
+    with memoryview(table) as view:
+        assert view.readonly
+        assert view == table.entries()
+        with pytest.raises(BufferError, match="viewed"):
+            table.add(records(5000).tobytes(), match_bytes(Filter()))
+        with pytest.raises(BufferError, match="viewed"):
+            table.restore(b"", 0, 0, 0)
+    table.add(records(5000).tobytes(), match_bytes(Filter()))
+    assert len(memoryview(table)) == 5000 * _abi.ENTRY.itemsize
+
+
 def test_it_masks_by_the_family_of_the_flow() -> None:
     kind = KeyType.parse("src/24/48", "key")
     pairs = ["10.0.0.1", "10.0.0.2", "10.0.1.1", "fd00::1", "fd00:0:0:1::1", "fd00:0:1::1"]
