@@ -12,8 +12,8 @@ import functools
 import threading
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from concurrent.futures import CancelledError, wait
 from contextlib import ExitStack, suppress
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Concatenate, Generic, ParamSpec, Self, TypeVar
 
@@ -50,23 +50,30 @@ class Loop:
 
         Raises Closed after `stop`.
         """
-
-        loop = self._running()
+        loop, ended = self._running(), SimpleQueue[asyncio.Task[R]]()
+        tasks: list[asyncio.Task[R]] = []
 
         async def started() -> R:
             return await function()
 
-        # Not by the portal, which waits until it has begun: interrupted there, nobody could end it.
-        future = asyncio.run_coroutine_threadsafe(started(), loop)
+        def begin() -> None:
+            tasks.append(loop.create_task(started()))
+            tasks[0].add_done_callback(ended.put)
+
+        def cancel() -> None:
+            for task in tasks:
+                task.cancel()
+
+        # No future of two threads, nor the portal: where Ctrl-C breaks off a condition's code, its
+        # lock may stay held, and the loop would wait for it for ever.
         try:
-            while not future.done():
-                # A signal just before a wait goes unseen in it, so no wait is long.
-                wait([future], SIGNAL_S)
-            return future.result()
-        except CancelledError:
+            _soon(loop, begin)
+            return _result(ended, loop)
+        except asyncio.CancelledError:
             raise Closed("the client was closed during the call") from None
         except BaseException:
-            future.cancel()
+            with suppress(Closed):
+                _soon(loop, cancel)
             raise
 
     def stop(self) -> None:
@@ -86,6 +93,23 @@ class Loop:
                 self._end = weakref.finalize(self, _end, portal, life)
                 self._loop = portal.call(asyncio.get_running_loop)
             return self._loop
+
+
+def _soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    try:
+        loop.call_soon_threadsafe(call)
+    except RuntimeError:
+        raise Closed("the client was closed; make another one") from None
+
+
+def _result(ended: SimpleQueue[asyncio.Task[R]], loop: asyncio.AbstractEventLoop) -> R:
+    """Wait for a task and give what it gave."""
+    while True:
+        # A signal just before a wait goes unseen in it, so no wait is long.
+        with suppress(Empty):
+            return ended.get(timeout=SIGNAL_S).result()
+        if loop.is_closed():
+            raise asyncio.CancelledError
 
 
 def _end(portal: BlockingPortal, life: ExitStack) -> None:
