@@ -12,10 +12,6 @@ struct ns_walk {
 	PyObject_HEAD struct capture capture;
 };
 
-/* The module's merge(). */
-extern const char ns_merge_doc[];
-PyObject *ns_merge_records(PyObject *module, PyObject *arguments);
-
 /* The module's columns() and rows(). */
 extern const char ns_columns_doc[], ns_rows_doc[];
 PyObject *ns_columns(PyObject *module, PyObject *arguments);
@@ -23,6 +19,7 @@ PyObject *ns_rows(PyObject *module, PyObject *arguments);
 
 extern PyTypeObject ns_flow_table_type;
 extern PyTypeObject ns_key_table_type;
+extern PyTypeObject ns_merge_type;
 extern PyTypeObject ns_sliding_count_type;
 extern PyTypeObject ns_sliding_spread_type;
 extern PyTypeObject ns_walk_type;

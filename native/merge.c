@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * merge(): core/merge.h and core/thin.h for Python. Holds the memory, and reads the records of all
- * ticks in their order.
+ * Merge: core/merge.h and core/thin.h for Python. Holds the memory, and reads the records of ticks
+ * one tick after the other.
  */
 #include "core_module.h"
 
@@ -10,20 +10,13 @@
 
 #include <sys/random.h>
 
-enum { LEAST_ROWS = 256, LEAST_RECORDS = 64, MAX_PARTS = 4096 };
+enum { LEAST_ROWS = 256, LEAST_RECORDS = 64, MOST_ROWS = 1 << 24 };
 
-const char ns_merge_doc[] =
-	"merge(parts, most, config, seed, /)\n--\n\n"
-	"Add the records of ticks of one flow table up, key by key, and keep within so many.\n\n"
-	"parts: 1 to 4096 buffers of ns_record[n]. most: records that are left, 64 to 2^24: the\n"
-	"heaviest flows, and labels drawn by seed. config: bytes of the ns_config that places "
-	"flows,\n"
-	"or nothing. Returns bytes of ns_record[n], of ns_absent[directions][buckets] by which "
-	"what\n"
-	"absent flows may have grew (None: nothing was left out), and of ns_absent[directions], "
-	"what\n"
-	"was left out. Raises ValueError when flows must be left out and config does not place "
-	"them.";
+static const char type_doc[] =
+	"Merge(rows, /)\n--\n\n"
+	"Adds the records of ticks of one flow table up, key by key. rows: so many keys are "
+	"expected;\n"
+	"there is room for more.";
 
 struct job {
 	struct ns_merge merge; /* its rows are in held */
@@ -32,6 +25,11 @@ struct job {
 	struct ns_absent *hidden;
 	struct ns_absent totals[NS_DIRECTIONS];
 	ns_u32 left; /* records, in merge.rows */
+};
+
+struct merge_object {
+	PyObject_HEAD struct job job;
+	int busy; /* a thread is in it, without the interpreter's lock */
 };
 
 /* Room for so many rows; returns -1 without memory. */
@@ -77,18 +75,6 @@ static int add_part(struct job *job, const struct ns_record *records, size_t num
 	return 0;
 }
 
-/* Rows of the largest part, whose records mostly differ; with few more those of all are there. */
-static size_t expected_rows(const Py_buffer *parts, Py_ssize_t number)
-{
-	size_t largest = LEAST_ROWS * sizeof(struct ns_record);
-
-	for (Py_ssize_t i = 0; i < number; i++) {
-		if ((size_t)parts[i].len > largest)
-			largest = (size_t)parts[i].len;
-	}
-	return largest / sizeof(struct ns_record) * 9 / 8;
-}
-
 static int thin(struct job *job, ns_u32 most, ns_u64 seed)
 {
 	size_t buckets = (size_t)NS_DIRECTIONS << job->config.lg_buckets;
@@ -102,15 +88,9 @@ static int thin(struct job *job, ns_u32 most, ns_u64 seed)
 	return how.hidden && how.weights ? 0 : -1;
 }
 
-static int merge_all(struct job *job, const Py_buffer *parts, Py_ssize_t number, ns_u32 most,
-		     ns_u64 seed)
+/* Make what is left of the rows. */
+static int end_job(struct job *job, ns_u32 most, ns_u64 seed)
 {
-	if (make_room(job, expected_rows(parts, number)))
-		return -1;
-	for (Py_ssize_t i = 0; i < number; i++) {
-		if (add_part(job, parts[i].buf, (size_t)parts[i].len / sizeof(struct ns_record)))
-			return -1;
-	}
 	ns_merge_end(&job->merge);
 	job->left = job->merge.used;
 	if (job->left > most && job->config.lg_buckets)
@@ -136,41 +116,6 @@ static PyObject *result_of(struct job *job, ns_u32 most)
 			     (Py_ssize_t)sizeof(job->totals));
 }
 
-/* Views of a sequence's buffers; returns how many were taken, fewer than all with an exception. */
-static Py_ssize_t take_parts(PyObject *sequence, Py_buffer *parts, Py_ssize_t number)
-{
-	for (Py_ssize_t i = 0; i < number; i++) {
-		if (PyObject_GetBuffer(PySequence_Fast_GET_ITEM(sequence, i), &parts[i],
-				       PyBUF_SIMPLE))
-			return i;
-		if (parts[i].len % (Py_ssize_t)sizeof(struct ns_record)) {
-			PyErr_SetString(PyExc_ValueError, "merge: records of the wrong size");
-			return i + 1;
-		}
-	}
-	return number;
-}
-
-static PyObject *merge_parts(PyObject *sequence, struct job *job, ns_u32 most, ns_u64 seed)
-{
-	Py_ssize_t number = PySequence_Fast_GET_SIZE(sequence), taken;
-	Py_buffer *parts = calloc((size_t)number, sizeof(*parts));
-	PyObject *result = NULL;
-	int failed;
-
-	if (!parts)
-		return PyErr_NoMemory();
-	taken = take_parts(sequence, parts, number);
-	if (!PyErr_Occurred()) {
-		Py_BEGIN_ALLOW_THREADS failed = merge_all(job, parts, number, most, seed);
-		Py_END_ALLOW_THREADS result = failed ? PyErr_NoMemory() : result_of(job, most);
-	}
-	for (Py_ssize_t i = 0; i < taken; i++)
-		PyBuffer_Release(&parts[i]);
-	free(parts);
-	return result;
-}
-
 /* Read config, or nothing, which leaves lg_buckets 0; returns whether it is either. */
 static int read_config(const Py_buffer *given, struct ns_config *config)
 {
@@ -182,38 +127,135 @@ static int read_config(const Py_buffer *given, struct ns_config *config)
 	return config->lg_buckets >= 3 && config->lg_buckets <= 16;
 }
 
-PyObject *ns_merge_records(PyObject *Py_UNUSED(module), PyObject *arguments)
+static void clear(struct job *job)
 {
-	PyObject *given, *sequence = NULL, *result = NULL;
-	struct job job = {0};
+	ns_record_bytes_clear(&job->held);
+	free(job->merge.index.slots);
+	free(job->hidden);
+	memset(job, 0, sizeof(*job));
+}
+
+static PyObject *merge_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
+{
+	struct merge_object *self;
+	struct ns_keyindex *index;
+	unsigned int rows;
+
+	if (keywords && PyDict_GET_SIZE(keywords)) {
+		PyErr_SetString(PyExc_TypeError, "Merge takes no keywords");
+		return NULL;
+	}
+	if (!PyArg_ParseTuple(arguments, "I", &rows))
+		return NULL;
+	if (rows > MOST_ROWS) {
+		PyErr_SetString(PyExc_ValueError, "Merge: rows is at most 2^24");
+		return NULL;
+	}
+	self = (struct merge_object *)type->tp_alloc(type, 0);
+	if (!self)
+		return NULL;
+	index = &self->job.merge.index;
+	if (getrandom(index->secret, sizeof(index->secret), 0) != sizeof(index->secret)) {
+		Py_DECREF(self);
+		return PyErr_SetFromErrno(PyExc_OSError);
+	}
+	if (make_room(&self->job, rows > LEAST_ROWS ? rows : LEAST_ROWS)) {
+		Py_DECREF(self);
+		return PyErr_NoMemory();
+	}
+	return (PyObject *)self;
+}
+
+static void merge_dealloc(PyObject *object)
+{
+	clear(&((struct merge_object *)object)->job);
+	Py_TYPE(object)->tp_free(object);
+}
+
+/* Whether it can be used; an exception when not. */
+static int is_free(const struct merge_object *self)
+{
+	if (!self->busy && self->job.merge.rows)
+		return 1;
+	PyErr_SetString(PyExc_RuntimeError,
+			self->busy ? "Merge: another thread is in it" : "Merge: it has ended");
+	return 0;
+}
+
+static const char add_doc[] = "add(records, /)\n--\n\n"
+			      "Add a buffer of ns_record[n].";
+
+static PyObject *merge_add(PyObject *object, PyObject *given)
+{
+	struct merge_object *self = (struct merge_object *)object;
+	Py_buffer records;
+	int failed;
+
+	if (!is_free(self) || PyObject_GetBuffer(given, &records, PyBUF_SIMPLE))
+		return NULL;
+	if (records.len % (Py_ssize_t)sizeof(struct ns_record)) {
+		PyErr_SetString(PyExc_ValueError, "merge: records of the wrong size");
+		PyBuffer_Release(&records);
+		return NULL;
+	}
+	self->busy = 1;
+	Py_BEGIN_ALLOW_THREADS failed =
+		add_part(&self->job, records.buf, (size_t)records.len / sizeof(struct ns_record));
+	Py_END_ALLOW_THREADS self->busy = 0;
+	PyBuffer_Release(&records);
+	if (failed) {
+		clear(&self->job);
+		return PyErr_NoMemory();
+	}
+	Py_RETURN_NONE;
+}
+
+static const char end_doc[] =
+	"end(most, config, seed, /)\n--\n\n"
+	"Keep within so many records, and give them; nothing can be added any more.\n\n"
+	"most: records that are left, 64 to 2^24: the heaviest flows, and labels drawn by seed.\n"
+	"config: bytes of the ns_config that places flows, or nothing. Returns bytes of\n"
+	"ns_record[n], of ns_absent[directions][buckets] by which what absent flows may have grew\n"
+	"(None: nothing was left out), and of ns_absent[directions], what was left out. Raises\n"
+	"ValueError when flows must be left out and config does not place them.";
+
+static PyObject *merge_end(PyObject *object, PyObject *arguments)
+{
+	struct merge_object *self = (struct merge_object *)object;
+	PyObject *result = NULL;
 	unsigned long long seed;
 	unsigned int most;
 	Py_buffer config;
-	Py_ssize_t parts;
+	int failed;
 
-	if (!PyArg_ParseTuple(arguments, "OIy*K", &given, &most, &config, &seed))
+	if (!PyArg_ParseTuple(arguments, "Iy*K", &most, &config, &seed))
 		return NULL;
-	sequence = PySequence_Fast(given, "merge: parts are a sequence of buffers");
-	if (!sequence)
-		goto release;
-	parts = PySequence_Fast_GET_SIZE(sequence);
-	if (most < LEAST_RECORDS || most > 1u << 24 || parts < 1 || parts > MAX_PARTS ||
-	    !read_config(&config, &job.config)) {
-		PyErr_SetString(
-			PyExc_ValueError,
-			"merge: most is 64 to 2^24, parts are 1 to 4096, config is an ns_config");
-		goto release;
+	if (most < LEAST_RECORDS || most > MOST_ROWS || !read_config(&config, &self->job.config)) {
+		PyErr_SetString(PyExc_ValueError,
+				"merge: most is 64 to 2^24, config is an ns_config");
+	} else if (is_free(self)) {
+		self->busy = 1;
+		Py_BEGIN_ALLOW_THREADS failed = end_job(&self->job, most, seed);
+		Py_END_ALLOW_THREADS self->busy = 0;
+		result = failed ? PyErr_NoMemory() : result_of(&self->job, most);
+		clear(&self->job);
 	}
-	if (getrandom(job.merge.index.secret, sizeof(job.merge.index.secret), 0) !=
-	    sizeof(job.merge.index.secret))
-		PyErr_SetFromErrno(PyExc_OSError);
-	else
-		result = merge_parts(sequence, &job, most, seed);
-release:
-	Py_XDECREF(sequence);
 	PyBuffer_Release(&config);
-	ns_record_bytes_clear(&job.held);
-	free(job.merge.index.slots);
-	free(job.hidden);
 	return result;
 }
+
+static PyMethodDef methods[] = {
+	{"add", merge_add, METH_O, add_doc},
+	{"end", merge_end, METH_VARARGS, end_doc},
+	{NULL, NULL, 0, NULL},
+};
+
+PyTypeObject ns_merge_type = {
+	PyVarObject_HEAD_INIT(NULL, 0).tp_name = "netsonde.sketch._core.Merge",
+	.tp_basicsize = sizeof(struct merge_object),
+	.tp_flags = Py_TPFLAGS_DEFAULT,
+	.tp_doc = type_doc,
+	.tp_new = merge_new,
+	.tp_dealloc = merge_dealloc,
+	.tp_methods = methods,
+};

@@ -184,7 +184,6 @@ static PyMethodDef functions[] = {
 	{"select", select_records, METH_VARARGS, select_doc},
 	{"places", places, METH_VARARGS, places_doc},
 	{"fold", fold, METH_VARARGS, fold_doc},
-	{"merge", ns_merge_records, METH_VARARGS, ns_merge_doc},
 	{"columns", ns_columns, METH_VARARGS, ns_columns_doc},
 	{"rows", ns_rows, METH_VARARGS, ns_rows_doc},
 	{NULL, NULL, 0, NULL},
@@ -206,6 +205,7 @@ PyMODINIT_FUNC PyInit__core(void)
 		return NULL;
 	if (PyModule_AddType(module, &ns_flow_table_type) ||
 	    PyModule_AddType(module, &ns_key_table_type) ||
+	    PyModule_AddType(module, &ns_merge_type) ||
 	    PyModule_AddType(module, &ns_sliding_count_type) ||
 	    PyModule_AddType(module, &ns_sliding_spread_type) ||
 	    PyModule_AddType(module, &ns_walk_type)) {

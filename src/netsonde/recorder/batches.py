@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from netsonde.sketch.merge import merged
+from netsonde.sketch.merge import Merging
 from netsonde.sketch.tick import Tick
 
 MAX_BYTES = 4 << 20
@@ -40,8 +40,8 @@ class Batch:
     ends_second: bool = False
     joined: Tick | None = None
     """All of them as one; None until somebody has joined them."""
-    _partly: Tick | None = field(default=None, init=False)
-    """The first `_done` of them as one, until then."""
+    _partly: Merging | None = field(default=None, init=False)
+    """The first `_done` of them added up, until then."""
     _done: int = field(default=0, init=False)
 
     @property
@@ -53,20 +53,25 @@ class Batch:
         """Do one of JOIN_PIECES pieces of what `join` does; the work of some milliseconds."""
         size = -(-len(self.ticks) // JOIN_PIECES)
         if self.joined is None and 1 < size < len(self.ticks) - self._done:
-            self._partly = merged(self._rest(self._done + size), ALL)
-            self._done += size
+            self._add(size)
 
     def join(self) -> Tick:
         """Make one tick of them, without loss."""
         if self.joined is None:
-            rest = self._rest(len(self.ticks))
-            self.joined, self._partly = rest[0] if len(rest) == 1 else merged(rest, ALL), None
+            self.joined = self.ticks[0] if len(self.ticks) == 1 else self._add().tick(ALL)
+            self._partly = None
         return self.joined
 
-    def _rest(self, until: int) -> list[Tick]:
-        """Give what is not joined yet of the first so many."""
-        joined = [] if self._partly is None else [self._partly]
-        return [*joined, *self.ticks[self._done : until]]
+    def _add(self, most: int | None = None) -> Merging:
+        """Add up the next of them, at most so many."""
+        merging = self._partly
+        if merging is None:
+            merging = Merging(max(len(tick.records) for tick in self.ticks))
+        for tick in self.ticks[self._done :][:most]:
+            merging.add(tick)
+            self._done += 1
+        self._partly = merging
+        return merging
 
 
 class Batches:

@@ -3,7 +3,9 @@
 Most questions are about the last second, of ten ticks with mostly the same flows. Joined they are
 folded ten times as fast, and joining them costs no more than folding them once. Where somebody has
 asked since the tick before, they are joined before anybody asks again, and are not packed for it to
-be unpacked. Questions come when a tick has closed, so all but that one are joined while it fills.
+be unpacked. Questions come when a tick has closed, so all but that one are added up while it fills,
+and each tick is added once for each window: sums that could be taken away from again would have to
+remember which flags and labels are whose.
 """
 
 from __future__ import annotations
@@ -13,13 +15,12 @@ from collections.abc import Iterator, Sequence
 from netsonde.model.window import TICKS_PER_S
 from netsonde.recorder.steps import Step
 from netsonde.sketch import _abi
-from netsonde.sketch.merge import merged
+from netsonde.sketch.merge import Merging, merged
 from netsonde.sketch.tick import Tick
 
 MOST_RECORDS = 1 << 18
 """Of all ticks that are joined; beyond it they are folded one by one, and memory stays small."""
 _MOST_BYTES = MOST_RECORDS * _abi.RECORD.itemsize
-_AT_ONCE = 3
 _MOST_STEPS = 2 * TICKS_PER_S
 """Of those that are joined: what lies farther back is in longer steps already."""
 
@@ -32,8 +33,8 @@ class Tail:
         self._joined: Tick | None = None
         self._held: dict[tuple[int, int], Tick] = {}
         """What was joined, by begin and end of its step: steps may have been packed since."""
-        self._before: tuple[tuple[int, int], Tick] | None = None
-        """All but the newest of the ticks that are joined next, as one, and their place."""
+        self._before: tuple[tuple[int, int], Merging] | None = None
+        """All but the newest of the ticks that are joined next, added up, and their place."""
         self.wanted = 0
         """Ticks that were joined for somebody since `keep_up`."""
 
@@ -51,18 +52,18 @@ class Tail:
     def keep_up(self, steps: Sequence[Step]) -> Iterator[None]:
         """Join the latest of these as often as was wanted of those before, and prepare the next.
 
-        In pieces of some milliseconds.
+        In pieces of a tick.
         """
         wanted, self.wanted = self.wanted, 0
         run = _last_run(steps[-wanted:]) if wanted else ()
         if len(run) < wanted or self._join(run) is None:
             return
-        joined, *rest = list(self._held.values())[1:]
-        while rest:
+        rest = list(self._held.values())[1:]
+        before = Merging(max(len(tick.records) for tick in rest))
+        for tick in rest:
             yield
-            joined = merged([joined, *rest[:_AT_ONCE]], MOST_RECORDS)
-            del rest[:_AT_ONCE]
-        self._before = _place(run[1:]), joined
+            before.add(tick)
+        self._before = _place(run[1:]), before
 
     def let_go(self) -> None:
         """Hold nothing: nobody asks."""
@@ -82,11 +83,13 @@ class Tail:
                 if size_bytes > _MOST_BYTES:
                     self.let_go()
                     return None
-            ticks = list(held.values())
-            if self._before and self._before[0] == _place(run[:-1]):
-                ticks = [self._before[1], ticks[-1]]
+            ticks, before = list(held.values()), self._before
             self._place, self._held, self._before = _place(run), held, None
-            self._joined = merged(ticks, MOST_RECORDS)
+            if before and before[0] == _place(run[:-1]):
+                before[1].add(ticks[-1])
+                self._joined = before[1].tick(MOST_RECORDS)
+            else:
+                self._joined = merged(ticks, MOST_RECORDS)
         return self._joined
 
 

@@ -38,38 +38,61 @@ _WORD = (1 << 64) - 1
 
 
 def merged(ticks: Sequence[Tick], most_records: int, seed: int = 0) -> Tick:
-    """Add ticks of one flow table up, oldest first; at most `most_records` are left, 64 or more.
+    """Add ticks of one flow table up, oldest first; `Merging` says what is guaranteed and raised,
+    whoever has no time to do it at once takes that."""
+    merging = Merging(max(len(tick.records) for tick in ticks))
+    for tick in ticks:
+        merging.add(tick)
+    return merging.tick(most_records, seed)
 
-    Guarantees: while no more records than that are there, windows over the result have the entries
-    they would have over the ticks. Otherwise bounds hold for every key, totals are the same, and
-    estimates of packets, bytes and flows are unbiased over draws, which differ with the table's
-    secret, the last tick and `seed`. Raises ValueError for ticks of different tables, and when
-    flows must be hidden in ticks whose `placement` nobody told.
+
+class Merging:
+    """A merged tick in the making: ticks of one flow table are added, oldest first.
+
+    Guarantees: while no more records than may be left are there, windows over the result have the
+    entries they would have over the ticks. Otherwise bounds hold for every key, totals are the
+    same, and estimates of packets, bytes and flows are unbiased over draws, which differ with the
+    table's secret, the last tick and the seed.
     """
-    first, last = ticks[0], ticks[-1]
-    placement = _placement(ticks)
-    secret = int.from_bytes(placement[:8], "little")
-    records, raw, hidden = _core.merge(
-        [tick.records for tick in ticks],
-        most_records,
-        placement,
-        (secret + last.id * 0x9E3779B97F4A7C15 + seed) & _WORD,
-    )
-    absent = _absent(ticks, raw, placement)
-    totals = np.frombuffer(hidden, _abi.ABSENT)
-    return Tick(
-        id=last.id,
-        first_id=first.id if first.first_id is None else first.first_id,
-        ticks=sum(tick.ticks for tick in ticks),
-        records=records,
-        sides=(
-            _side(ticks, _abi.IN, absent, totals[_abi.IN]),
-            _side(ticks, _abi.OUT, absent, totals[_abi.OUT]),
-        ),
-        absent=absent,
-        ranks=np.max([np.frombuffer(tick.ranks, np.uint8) for tick in ticks], axis=0).tobytes(),
-        placement=placement,
-    )
+
+    def __init__(self, largest_bytes: int) -> None:
+        """`largest_bytes`: records of the largest tick; flows of others are mostly the same."""
+        self._ticks: list[Tick] = []
+        self._core = _core.Merge(largest_bytes // _abi.RECORD.itemsize * 9 // 8)
+
+    def add(self, tick: Tick) -> None:
+        """Add the next tick."""
+        self._core.add(tick.records)
+        self._ticks.append(tick)
+
+    def tick(self, most_records: int, seed: int = 0) -> Tick:
+        """End it: give one tick with at most `most_records`, 64 or more.
+
+        Raises ValueError for ticks of different tables, and when flows must be hidden in ticks
+        whose `placement` nobody told.
+        """
+        ticks = self._ticks
+        first, last = ticks[0], ticks[-1]
+        placement = _placement(ticks)
+        secret = int.from_bytes(placement[:8], "little")
+        records, raw, hidden = self._core.end(
+            most_records, placement, (secret + last.id * 0x9E3779B97F4A7C15 + seed) & _WORD
+        )
+        absent = _absent(ticks, raw, placement)
+        totals = np.frombuffer(hidden, _abi.ABSENT)
+        return Tick(
+            id=last.id,
+            first_id=first.id if first.first_id is None else first.first_id,
+            ticks=sum(tick.ticks for tick in ticks),
+            records=records,
+            sides=(
+                _side(ticks, _abi.IN, absent, totals[_abi.IN]),
+                _side(ticks, _abi.OUT, absent, totals[_abi.OUT]),
+            ),
+            absent=absent,
+            ranks=np.max([np.frombuffer(tick.ranks, np.uint8) for tick in ticks], axis=0).tobytes(),
+            placement=placement,
+        )
 
 
 def _placement(ticks: Sequence[Tick]) -> bytes:

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from netsonde.model.task import Counter, Filter, Question, Task
 from netsonde.model.window import Window
 from netsonde.recorder import steps as steps_module
-from netsonde.recorder import tail
 from netsonde.recorder.steps import Step
 from netsonde.recorder.tail import Tail
 from netsonde.sketch import _abi
+from netsonde.sketch.merge import Merging
 from netsonde.sketch.tick import Side, Tick
 from netsonde.sketch.window import Window as Folded
 
@@ -94,22 +94,32 @@ def test_what_was_packed_since_it_was_joined_is_not_unpacked(
 
 
 def test_ticks_are_joined_once_for_all_who_ask(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[int] = []
-    real = tail.merged
-    monkeypatch.setattr(tail, "merged", lambda t, most: calls.append(len(t)) or real(t, most))
+    added: list[int] = []
+    real = Merging.add
+    monkeypatch.setattr(
+        Merging, "add", lambda into, tick: added.append(tick.id) or real(into, tick)
+    )
     kept, steps = Tail(), [step(number, [number]) for number in range(13)]
+
+    def of(tick_ids: range) -> list[int]:
+        return [steps[number].tick.id for number in tick_ids]
+
+    def news() -> list[int]:
+        told = added.copy()
+        added.clear()
+        return told
+
     for _ in range(3):
         list(kept.ticks(steps[:10]))
-    assert calls == [10]
+    assert news() == of(range(10))
     list(kept.keep_up(steps[:11]))
     list(kept.ticks(steps[1:11]))
-    assert calls == [10, 10, 4, 4, 3], "joined, and prepared in pieces, before anybody asked"
+    assert news() == [*of(range(1, 11)), *of(range(2, 11))], "joined, and the next prepared"
     list(kept.keep_up(steps[:12]))
-    assert summed(list(kept.ticks(steps[2:12]))) == summed([one.tick for one in steps[2:12]])
-    assert calls[5:] == [2, 4, 4, 3], "what was prepared and the newest"
+    assert news() == [*of(range(11, 12)), *of(range(3, 12))], "the newest, and the next prepared"
     list(kept.keep_up(steps))
-    list(kept.keep_up(steps))
-    assert calls[9:] == [2, 4, 4, 3], "nobody has asked since"
+    assert not news(), "nobody has asked since"
+    assert summed(list(kept.ticks(steps[3:]))) == summed([one.tick for one in steps[3:]])
 
 
 @given(st.lists(st.sampled_from(["ask", "piece", "close", "let go"]), max_size=60))
@@ -130,7 +140,7 @@ def test_whatever_comes_between_its_pieces_nothing_is_lost(story: list[str]) -> 
 
 
 def test_more_than_there_is_room_for_is_not_joined(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tail, "_MOST_BYTES", 3 * _abi.RECORD.itemsize)
+    monkeypatch.setattr("netsonde.recorder.tail._MOST_BYTES", 3 * _abi.RECORD.itemsize)
     kept, steps = Tail(), [step(number, [1, 2]) for number in range(4)]
     assert len(list(kept.ticks(steps))) == 4
     assert not kept.wanted

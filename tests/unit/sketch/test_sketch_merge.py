@@ -17,8 +17,8 @@ from packets import Flow, packet
 from netsonde.model.key import KeyType
 from netsonde.model.task import Counter, Filter, Increment, Interface, Question, Task
 from netsonde.sketch import _abi
-from netsonde.sketch._core import FlowTable
-from netsonde.sketch.merge import LEAST_RECORDS, merged
+from netsonde.sketch._core import FlowTable, Merge
+from netsonde.sketch.merge import LEAST_RECORDS, Merging, merged
 from netsonde.sketch.summary import Summary
 from netsonde.sketch.tick import Reader, Tick
 from netsonde.sketch.window import Window
@@ -241,3 +241,21 @@ def test_without_placement_nothing_can_be_hidden() -> None:
     for most in (LEAST_RECORDS - 1, (1 << 24) + 1):
         with pytest.raises(ValueError, match="most is 64 to"):
             merged([one], most)
+
+
+def test_a_merge_that_has_ended_takes_nothing_more() -> None:
+    (one, two), _ = recorded(1, 2, 10, 4)
+    merging = Merging(len(one.records))
+    merging.add(one)
+    assert merging.tick(1000).records == one.records
+    with pytest.raises(RuntimeError, match="has ended"):
+        merging.add(two)
+    with pytest.raises(RuntimeError, match="has ended"):
+        merging.tick(1000)
+
+
+def test_records_of_the_wrong_size_are_refused() -> None:
+    with pytest.raises(ValueError, match="wrong size"):
+        Merge(0).add(bytes(79))
+    with pytest.raises(ValueError, match="at most 2\\^24"):
+        Merge((1 << 24) + 1)
