@@ -19,6 +19,7 @@ from typing import Protocol, Self
 from zlib import crc32
 
 import numpy as np
+from numpy.typing import NDArray
 
 from netsonde.kernel import _abi, libbpf, syscall
 from netsonde.kernel.notebook import PAGE_BYTES, Note, Notebook
@@ -41,7 +42,6 @@ def missing_capabilities() -> list[str]:
 
 
 _MAPS = ("ns_control", "ns_slices", "ns_hot", "ns_cold", "ns_barrier", "ns_barrier_inner")
-_NEWS = ("inserts", "contended_packets", "drops")
 _CONFIG = "rodata"
 """How the map of the constants is pinned; libbpf calls it `.rodata`."""
 
@@ -113,7 +113,7 @@ class BpfTables:
         self._links: dict[Place, int] = {}
         """(program, where) -> file descriptor of its link."""
         self._maps: list[mmap.mmap] = []
-        self._read_news: dict[int, int] = {}
+        self._read_news: dict[int, bytes] = {}
         """Parity -> its news when it was flipped away from."""
         self._programs = tuple(programs)
         self._pins = pins
@@ -176,7 +176,7 @@ class BpfTables:
     def _view_maps(self, hash_key: Sequence[int]) -> None:
         buckets = self._slice_count << self.lg_buckets
         self.slices = self._view("ns_slices", self._slice_count * _abi.SLICE.itemsize)
-        self._slice_counts = np.frombuffer(self.slices, _abi.SLICE)
+        self._counts = _counts(self.slices)
         self.hot = self._view("ns_hot", buckets * _abi.HOT.itemsize)
         self.cold = self._view("ns_cold", buckets * _abi.COLD.itemsize)
         self._page = memoryview(self._map("ns_control", PAGE_BYTES, writable=True))
@@ -248,14 +248,13 @@ class BpfTables:
         parity = self.epoch & 1
         return self._read_news.get(parity) == self._news(parity)
 
-    def _news(self, parity: int) -> int:
-        """Add up what grows in a parity's slices whenever anything is counted in a new epoch.
+    def _news(self, parity: int) -> bytes:
+        """Copy what changes in a parity's slices whenever anything is counted in a new epoch.
 
         The first packet of a flow in an epoch is an insert or contended, anything else is a drop
         (core/flowtable.h), and of each the number only grows.
         """
-        slices = self._slice_counts[parity :: _abi.PARITIES]
-        return sum(int(slices[name].sum()) for name in _NEWS)
+        return self._counts[parity].tobytes()
 
     def _barrier(self) -> None:
         """Wait until every program that runs now has ended."""
@@ -299,3 +298,11 @@ class BpfTables:
         mapped = syscall.map_view(self._object.map_fd(name), size_bytes, writable=writable)
         self._maps.append(mapped)
         return mapped
+
+
+def _counts(slices: memoryview) -> list[NDArray[np.uint64]]:
+    """View what slices count, for each parity; `busy` lies before it, the HyperLogLog behind."""
+    fields = dict(_abi.SLICE.fields or {})
+    begin, end = (fields[name][1] // 8 for name in ("contended_packets", "reserved"))
+    words = np.frombuffer(slices, np.uint64).reshape(-1, _abi.SLICE.itemsize // 8)
+    return [words[parity :: _abi.PARITIES, begin:end] for parity in range(_abi.PARITIES)]
