@@ -154,7 +154,8 @@ class Monitor:
             ViewOfDevice(device, at, recorder_bytes=recorder_bytes, budget_ratio=budget_ratio)
             for device, at in viewed.items()
         ]
-        self._upkeep = Upkeep((self._tasks.work, self._alarms.work), self._ticker.charge)
+        works = self._tasks.work, self._alarms.work
+        self._upkeep = Upkeep(works, self._ticker.charge, self._tasks.answering_ahead)
 
     async def run(self, listener: socket.socket) -> None:
         """Count and answer until SIGTERM or SIGINT, then pass on what was counted."""

@@ -22,6 +22,7 @@ from netsonde.model.detector import check_all
 from netsonde.model.errors import Busy, NetsondeError, ProtocolError
 from netsonde.model.task import Question
 from netsonde.monitor.alarms import Alarms
+from netsonde.monitor.tasks import is_of_closed
 from netsonde.monitor.upkeep import Upkeep
 from netsonde.monitor.views import Views
 from netsonde.wire import monitor as wire
@@ -171,9 +172,8 @@ class Server:
         view = self._views.of(question)
         last_tick = view.tasks.last_tick
         window = question.window
-        closed = window.kind in ("real_time", "last")
-        past = closed or (window.kind == "range" and window.last_tick < last_tick)
-        if not past or not last_tick:
+        past = window.kind == "range" and window.last_tick < last_tick
+        if not (past or is_of_closed(question)) or not last_tick:
             await view.flush()
         answered = await self._upkeep.answer(view.tasks.answering(question))
         usage = resource.getrusage(resource.RUSAGE_SELF)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from netsonde.model.errors import BadField, NotFound, TooLarge
+from netsonde.model.errors import BadField, NetsondeError, NotFound, TooLarge
 from netsonde.model.evidence import MAX_NAMED, ClockStep
 from netsonde.model.task import MAX_TASKS, Counter, Question, Task
 from netsonde.model.window import TICK_NS, TOTAL, Window
@@ -69,7 +69,7 @@ class Tasks:
         self._marks = {self._batches.end: Mark(0, began_tick - 1, Seen())}
         """By position; from the least of all tasks on."""
         self._clock_steps: deque[tuple[int, ClockStep]] = deque(maxlen=MAX_NAMED)
-        self._known = Known()
+        self._known = Known(self._batches.end)
 
     def __len__(self) -> int:
         return len(self._running)
@@ -103,7 +103,7 @@ class Tasks:
         """Run exactly these tasks from the next tick on; raises TooLarge and changes nothing."""
         check_bounds(tasks)
         former, self._running = self._running, {}
-        self._known = Known()
+        self._known = Known(self._batches.end)
         kept = {ref: one for ref, one in former.items() if any(ref == t.ref for t in tasks)}
         for task in tasks:
             others = [one for ref, one in {**kept, **self._running}.items() if ref != task.ref]
@@ -118,6 +118,7 @@ class Tasks:
             self._clock_steps.append((position, closed.clock_step))
         self.recorder.add(closed.tick, closed.mono_ns, closed.clock_step)
         self._marks[self._batches.end] = mark
+        self._known.close(self._batches.end)
         if not self._running:
             self._follow()
         while self._batches.waiting_bytes > self._most_waiting_bytes and self.work():
@@ -188,17 +189,34 @@ class Tasks:
     def answering(self, question: Question) -> Answering:
         """Answer a question, in slices of some milliseconds.
 
-        The same question, asked again before a tick has closed, has the same answer at once.
-        Raises NotFound for an unknown task or counter, BadField for a window that no answer can be
-        about, here or with the first slice.
+        The same question, asked again before a tick has closed, has the same answer at once; one
+        about closed ticks also just after, while the next is being made. Raises NotFound for an
+        unknown task or counter, BadField for a window that no answer can be about, here or with
+        the first slice.
         """
-        known = self._known.get(self._batches.end, question)
-        return _at_once(known) if known else self._remembering(question, self._fresh(question))
+        again = is_of_closed(question)
+        known = self._known.get(question, again=again)
+        if known:
+            return _at_once(known)
+        return self._remembering(question, self._fresh(question), again=again)
 
-    def _remembering(self, question: Question, slices: Answering) -> Answering:
+    def answering_ahead(self) -> Answering | None:
+        """Answer, as above, what was asked in the last tick and not yet since; None when all is."""
+        while question := self._known.due():
+            try:
+                return self._remembering(question, self._fresh(question), again=False)
+            except NetsondeError:
+                self._known.give_up(question)  # whoever asks it is told
+        return None
+
+    def _remembering(self, question: Question, slices: Answering, *, again: bool) -> Answering:
         end = self._batches.end
-        answered = yield from slices
-        self._known.put(end, question, answered)
+        try:
+            answered = yield from slices
+        except NetsondeError:
+            self._known.give_up(question)
+            raise
+        self._known.put(end, question, answered, again=again)
         return answered
 
     def _fresh(self, question: Question) -> Answering:
@@ -307,6 +325,11 @@ class Tasks:
 
     def _clock_steps_until(self, running: Running) -> Iterator[tuple[int, ClockStep]]:
         return ((at, step) for at, step in self._clock_steps if at < running.position)
+
+
+def is_of_closed(question: Question) -> bool:
+    """Tell whether a question is about the last closed ticks, whichever those are."""
+    return question.window.kind in ("real_time", "last")
 
 
 def check_bounds(tasks: Sequence[Task]) -> None:

@@ -10,7 +10,9 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
+from netsonde.model.errors import NetsondeError
 from netsonde.recorder.questions import Answered, Answering
 
 SLICE_NS = 1_000_000
@@ -24,11 +26,17 @@ _MAX_ANSWERS = 2
 class Upkeep:
     """Runs work and answers in the event loop."""
 
-    def __init__(self, works: Sequence[Callable[[], bool]], charge: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        works: Sequence[Callable[[], bool]],
+        charge: Callable[[int], None],
+        ahead: Callable[[], Answering | None],
+    ) -> None:
         """`works` take turns: each does a piece and tells whether more is left; `charge` takes
-        their CPU time in ns."""
+        their CPU time in ns. `ahead`: the next answer to make before it is asked for."""
         self._works = deque(works)
         self._charge = charge
+        self._ahead = ahead
         self._due = asyncio.Event()
         self._answers = asyncio.Semaphore(_MAX_ANSWERS)
 
@@ -45,6 +53,9 @@ class Upkeep:
             while left:
                 await asyncio.sleep(_PAUSE_S)
                 left = self._slice()
+            while not self._due.is_set() and (slices := self._ahead()):
+                with suppress(NetsondeError):  # whoever asks it is told
+                    await self.answer(slices)
 
     async def answer(self, slices: Answering) -> Answered:
         """Run an answer to its end; raises what it raises."""

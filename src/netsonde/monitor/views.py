@@ -64,7 +64,7 @@ class ViewOfDevice(View):
             tasks,
             Ticker(path, reader, self._absorb, Pace(budget_ratio)),
         )
-        self._upkeep = Upkeep((tasks.work,), self.ticker.charge)
+        self._upkeep = Upkeep((tasks.work,), self.ticker.charge, tasks.answering_ahead)
 
     def is_there(self) -> bool:
         """Tell whether the device is still the one that is counted at; once gone, it stays so."""

@@ -110,7 +110,7 @@ def serve(path: Path, story: Callable[[EventLog, Server, Callable], Awaitable[No
         ticker = Ticker(None, None, tasks.absorb, Pace(1.0))
         server = Server(
             Views(View("t", tasks, ticker)),
-            Upkeep((tasks.work, alarms.work), ticker.charge),
+            Upkeep((tasks.work, alarms.work), ticker.charge, tasks.answering_ahead),
             alarms,
             allowed_uids=frozenset({os.getuid()}),
             software="t",

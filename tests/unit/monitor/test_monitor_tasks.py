@@ -131,6 +131,8 @@ def test_real_time_is_not_whole_in_the_first_second() -> None:
     missed = []
     for number in range(12):
         tasks.absorb(tick(NOW + number, 1))
+        if ahead := tasks.answering_ahead():
+            finished(ahead)
         missed.append(ask(tasks, window=REAL_TIME)[1].missed_ticks)
     assert missed == [9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 0, 0]
 
@@ -194,3 +196,36 @@ def test_a_clock_that_is_set_is_told_in_every_window_that_holds_it() -> None:
     assert ask(tasks, 1)[1].clock_steps == ()
     assert ask(tasks, 1, window=Window.last(50))[1].clock_steps == (step,)
     assert ask(tasks, 0, window=REAL_TIME)[1].clock_steps == ()
+
+
+def test_what_was_asked_about_closed_ticks_is_answered_ahead() -> None:
+    tasks, question = monitored(), Question(key_type="proto", window=Window.last(1))
+
+    def last_tick() -> int:
+        return finished(tasks.answering(question)).evidence.last_tick
+
+    tasks.absorb(tick(NOW, 5))
+    assert tasks.answering_ahead() is None
+    assert last_tick() == NOW
+    tasks.absorb(tick(NOW + 1, 7))
+    assert last_tick() == NOW, "until the next answer is made"
+    ahead = tasks.answering_ahead()
+    assert ahead
+    assert Summary.from_bytes(finished(ahead).part).total_packets.estimate == 7
+    assert tasks.answering_ahead() is None
+    assert last_tick() == NOW + 1
+    tasks.absorb(tick(NOW + 2, 7))
+    tasks.absorb(tick(NOW + 3, 7))
+    assert last_tick() == NOW + 3, "no answer stands for two ticks"
+
+
+def test_what_belongs_to_one_moment_is_not_answered_ahead() -> None:
+    tasks = monitored()
+    tasks.apply([task(0, "proto")], NOW)
+    tasks.absorb(tick(NOW, 5))
+    for window in (TOTAL, Window.range(NOW, NOW)):
+        ask(tasks, key_type="proto", window=window)
+        ask(tasks, key_type="proto", window=window)
+    tasks.absorb(tick(NOW + 1, 7))
+    assert tasks.answering_ahead() is None
+    assert packets(tasks, window=TOTAL) == 12

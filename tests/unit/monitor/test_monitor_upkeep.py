@@ -41,7 +41,7 @@ def test_answers_and_work_take_turns() -> None:
             log.append("work")
             return next(left)
 
-        upkeep = Upkeep((work,), costs_ns.append)
+        upkeep = Upkeep((work,), costs_ns.append, lambda: None)
         running = asyncio.create_task(upkeep.run())
         upkeep.wake()
         answers = [upkeep.answer(slices(log, name, 4)) for name in ("a", "b")]
@@ -63,10 +63,41 @@ def test_an_answer_that_fails_lets_the_next_one_in() -> None:
             yield
             raise NotFound("gone")
 
-        upkeep = Upkeep((lambda: False,), lambda cost_ns: None)
+        upkeep = Upkeep((lambda: False,), lambda cost_ns: None, lambda: None)
         for _ in range(5):
             with pytest.raises(NotFound):
                 await upkeep.answer(fails())
         assert await upkeep.answer(slices([], "a", 1)) == ANSWERED
+
+    asyncio.run(story())
+
+
+def test_answers_ahead_come_after_work_and_before_the_next() -> None:
+    async def story() -> None:
+        log: list[str] = []
+        todo = ["a", "fails", "b"]
+
+        def fails() -> Answering:
+            yield
+            raise NotFound("gone")
+
+        def ahead() -> Answering | None:
+            name = todo.pop(0) if todo else None
+            return None if name is None else fails() if name == "fails" else slices(log, name, 2)
+
+        def work() -> bool:
+            log.append("work")
+            return False
+
+        upkeep = Upkeep((work,), lambda cost_ns: None, ahead)
+        running = asyncio.create_task(upkeep.run())
+        upkeep.wake()
+        while "a" not in log:
+            await asyncio.sleep(0)
+        upkeep.wake()
+        while todo or log.count("b") < 2:
+            await asyncio.sleep(0)
+        running.cancel()
+        assert log == ["work", "a", "a", "work", "b", "b"]
 
     asyncio.run(story())
