@@ -124,7 +124,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             description="memory of the flight recorder in MiB: the last minutes, to be asked "
             "about; of the host and each device alike",
         ),
-    ] = 16
+    ] = 14
     log_json: Annotated[bool, msgspec.Meta(description="write log lines as JSON")] = False
 
 
