@@ -92,7 +92,7 @@ class Ticker:
                 refresh_mono_ns = time.monotonic_ns() + REFRESH_NS
                 await self._refresh()
             length_ns = self.pace.ticks * TICK_NS
-            await asyncio.sleep((length_ns - time.time_ns() % length_ns) / 1e9)
+            await _boundary(length_ns)
             begun_mono_ns = time.monotonic_ns()
             if not self._pass_empty(begun_mono_ns):
                 await self.flush()
@@ -178,3 +178,14 @@ class Ticker:
             self.failed_refreshes += 1
             if self.failed_refreshes == 1:
                 _log.warning("the host's devices cannot be followed", reason=str(error))
+
+
+async def _boundary(length_ns: int) -> None:
+    """Wait for the wall clock's next multiple, or until it is set.
+
+    A timer goes by another clock, and may end before it by microseconds: the rest of the tick would
+    be one of its own.
+    """
+    due_ns = (time.time_ns() // length_ns + 1) * length_ns
+    while 0 < (left_ns := due_ns - time.time_ns()) <= length_ns:
+        await asyncio.sleep(left_ns / 1e9)
