@@ -187,5 +187,5 @@ async def _boundary(length_ns: int) -> None:
     be one of its own.
     """
     due_ns = (time.time_ns() // length_ns + 1) * length_ns
-    while 0 < (left_ns := due_ns - time.time_ns()) <= length_ns:
+    while 0 < (left_ns := due_ns - time.time_ns()) <= length_ns:  # noqa: ASYNC110 # no event tells
         await asyncio.sleep(left_ns / 1e9)
