@@ -105,3 +105,14 @@ def test_a_bad_request_starts_nothing_and_harms_nothing(tmp_path, connect, reque
     assert server.request(connect(), launch(tmp_path, "nosuch")) is None
     assert server.request(connect(), launch(tmp_path, "tiny", namespace="netsonde-none")) is None
     assert server.request(connect(), launch(tmp_path, "tiny")) is not None
+
+
+@pytest.mark.parametrize("daemon", ["monitor", "agent"])
+def test_what_a_daemon_loads_is_loaded_before_it_is_forked(daemon):
+    """Else each of them loads it for itself, which takes most of the time of `lab up`."""
+    code = (
+        "import sys; from importlib.metadata import entry_points; from netsonde.lab import server; "
+        f"(script,) = entry_points(group='console_scripts', name='netsonde-{daemon}'); "
+        f"server._load(script); assert 'netsonde.{daemon}.main' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -17,11 +17,12 @@ _PASSED_OVER = ("pygments", "rich")
 def main() -> None:
     """Run the agent; see `netsonde.agent.main`."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: idle threads cost memory
-    for name in _PASSED_OVER:
+    passed_over = [name for name in _PASSED_OVER if name not in sys.modules]
+    for name in passed_over:
         sys.modules[name] = None  # type: ignore[assignment] # as if it were not installed
     from netsonde.agent.main import main as run  # noqa: PLC0415 # not before
 
-    for name in _PASSED_OVER:
+    for name in passed_over:
         del sys.modules[name]  # whoever needs it later may have it
     run()
 

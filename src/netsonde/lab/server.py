@@ -9,6 +9,7 @@ the lab's processes finds them all.
 from __future__ import annotations
 
 import gc
+import importlib
 import importlib.metadata
 import json
 import os
@@ -92,12 +93,19 @@ def main() -> None:
     """
     listener = socket.socket(fileno=int(sys.argv[1]))
     scripts = {script.name: script for script in _console_scripts()}
-    commands = {name: scripts[name].load() for name in sys.argv[2:]}
+    commands = {name: _load(scripts[name]) for name in sys.argv[2:]}
     os.chdir("/")
     setproctitle("netsonde-lab server")
     # What is loaded now is never freed: keep the collector from touching, and so copying, it.
     gc.freeze()
     sys.exit(serve(listener, commands)())
+
+
+def _load(script: importlib.metadata.EntryPoint) -> Command:
+    """Load a daemon's console script, and what that loads when it is called: `main` beside it."""
+    importlib.import_module(f"{script.module.rpartition('.')[0]}.main")
+    command: Command = script.load()
+    return command
 
 
 def _console_scripts() -> importlib.metadata.EntryPoints:
