@@ -230,10 +230,13 @@ static PyObject *merge_end(PyObject *object, PyObject *arguments)
 
 	if (!PyArg_ParseTuple(arguments, "Iy*K", &most, &config, &seed))
 		return NULL;
-	if (most < LEAST_RECORDS || most > MOST_ROWS || !read_config(&config, &self->job.config)) {
+	if (!is_free(self)) {
+		/* An exception is set. */
+	} else if (most < LEAST_RECORDS || most > MOST_ROWS ||
+		   !read_config(&config, &self->job.config)) {
 		PyErr_SetString(PyExc_ValueError,
 				"merge: most is 64 to 2^24, config is an ns_config");
-	} else if (is_free(self)) {
+	} else {
 		self->busy = 1;
 		Py_BEGIN_ALLOW_THREADS failed = end_job(&self->job, most, seed);
 		Py_END_ALLOW_THREADS self->busy = 0;
