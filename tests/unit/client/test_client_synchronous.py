@@ -8,6 +8,7 @@ import inspect
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -91,6 +92,15 @@ class Hanging(httpx.AsyncBaseTransport):
         raise AssertionError
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A shell without job control has what it runs in the background ignore SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_gives_the_request_up() -> None:
     """Wherever it finds the caller; what it left locked would hold up all that follows."""
     main = threading.get_ident()
