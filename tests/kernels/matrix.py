@@ -17,15 +17,18 @@ import shlex
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import page
 from boot import NotBooted, Outcome, run
-from fetch import SUITES, Unfetched, fetch
+from fetch import SUITES, Kernel, Unfetched, fetch
 
 REPOSITORY = Path(__file__).parents[2]
 RESULTS = Path(__file__).with_name("results.json")
 LOGS = REPOSITORY / "build/kernels"
+# Each in a guest of its own, at once: most of the time one of a guest's processors works.
+TIERS = ("kernel", "lab")
 # Two: on one processor every CPU's slices would be the same, and nothing would run at once.
 CPUS = 2
 MEMORY_MIB = 1536
@@ -37,7 +40,7 @@ dmesg -n 1
 export NETSONDE_TRACES={traces}
 export PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 PYTHONDONTWRITEBYTECODE=1 NETSONDE_STOCK_KERNEL=1
 .venv/bin/python -m pytest -v --color=no --durations=15 --tb=short -p no:cacheprovider \\
-    -m guest -o junit_family=xunit1 --junitxml=/run/results.xml tests/kernel tests/lab
+    -m guest -o junit_family=xunit1 --junitxml=/run/results.xml tests/{tier}
 status=$?
 cat /run/results.xml >&3
 exit $status
@@ -67,24 +70,41 @@ def _one(name: str) -> tuple[page.Result | None, str]:
     """Give the result of one kernel, and a sentence about it; no result is a failure."""
     try:
         kernel = fetch(name)
-        command = _PYTEST.format(
-            repository=shlex.quote(str(REPOSITORY)),
-            traces=shlex.quote(os.environ.get("NETSONDE_TRACES", "")),
-        )
-        outcome = run(kernel, command, cpus=CPUS, memory_mib=MEMORY_MIB, deadline_s=DEADLINE_S)
-    except (Unfetched, NotBooted) as error:
+        with ThreadPoolExecutor(len(TIERS)) as guests:
+            parts = list(guests.map(lambda tier: _part(kernel, name, tier), TIERS))
+    except (Unfetched, NotBooted, _NothingRan) as error:
         return None, f"FAILED: {error}"
-    log = LOGS / f"{name}.log"
-    log.write_text(outcome.console)
-    shown = log.relative_to(REPOSITORY)
-    if outcome.status is None:
-        return None, f"FAILED: no verdict after {outcome.seconds:.0f} s; {shown} has the console"
-    tests = _tests(outcome)
-    if not tests:
-        return None, f"FAILED: pytest ended with {outcome.status} and ran nothing; see {shown}"
+    tests = [test for of_tier, _ in parts for test in of_tier]
     result: page.Result = {"release": kernel.release, "tests": tests}
     counted = ", ".join(f"{count} {what}" for what, count in page.tally(result).items())
-    return result, f"{kernel.release}: {counted} in {outcome.seconds:.0f} s; see {shown}"
+    seconds = " and ".join(f"{seconds:.0f}" for _, seconds in parts)
+    return result, f"{kernel.release}: {counted} in {seconds} s; see {_shown(name, '*')}"
+
+
+class _NothingRan(Exception):
+    """A guest gave no results; the message says which, and where to look."""
+
+
+def _part(kernel: Kernel, name: str, tier: str) -> tuple[list[page.Test], float]:
+    """Run one tier; gives its tests and the seconds it took; raises NotBooted and _NothingRan."""
+    command = _PYTEST.format(
+        repository=shlex.quote(str(REPOSITORY)),
+        traces=shlex.quote(os.environ.get("NETSONDE_TRACES", "")),
+        tier=tier,
+    )
+    outcome = run(kernel, command, cpus=CPUS, memory_mib=MEMORY_MIB, deadline_s=DEADLINE_S)
+    (LOGS / f"{name}-{tier}.log").write_text(outcome.console)
+    shown = _shown(name, tier)
+    if outcome.status is None:
+        raise _NothingRan(f"no verdict after {outcome.seconds:.0f} s; {shown} has the console")
+    tests = _tests(outcome)
+    if not tests:
+        raise _NothingRan(f"pytest ended with {outcome.status} and ran nothing; see {shown}")
+    return tests, outcome.seconds
+
+
+def _shown(name: str, tier: str) -> str:
+    return f"{(LOGS / name).relative_to(REPOSITORY)}-{tier}.log"
 
 
 def _tests(outcome: Outcome) -> list[page.Test]:
