@@ -1,29 +1,19 @@
 """The console script `netsonde-monitor`: says what shall not be loaded, then loads the rest.
 
 A monitor speaks no TLS and prints no colours, so what would load OpenSSL and rich is passed over:
-8 MB of the memory that a host gives for being measured. That is settled before the first import,
-and of this process alone, so nothing else may import this module.
+8 MB of the memory that a host gives for being measured. That is of this process alone, so nothing
+else may import this module.
 """
 
 from __future__ import annotations
 
-import os
-import sys
-
-_PASSED_OVER = ("ssl", "rich")
-"""asyncio and structlog do without."""
+from netsonde.command.starting import loading
 
 
 def main() -> None:
     """Run the monitor; see `netsonde.monitor.main`."""
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: idle threads cost memory
-    passed_over = [name for name in _PASSED_OVER if name not in sys.modules]
-    for name in passed_over:
-        sys.modules[name] = None  # type: ignore[assignment] # as if it were not installed
-    from netsonde.monitor.main import main as run  # noqa: PLC0415 # not before
-
-    for name in passed_over:
-        del sys.modules[name]  # whoever needs it later may have it
+    with loading(without=("ssl", "rich")):
+        from netsonde.monitor.main import main as run  # noqa: PLC0415 # not before
     run()
 
 
