@@ -58,6 +58,10 @@ class Alarms:
             return False
         return True
 
+    def silence_tells(self) -> bool:
+        """Tell whether an empty tick may end or begin an alarm."""
+        return bool(self._waiting) or self._detectors.silence_tells()
+
     def catch_up(self) -> None:
         """Let them see all that was taken."""
         while self.work():

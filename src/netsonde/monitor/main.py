@@ -149,7 +149,13 @@ class Monitor:
         places = placement(path.hash_key, path.lg_buckets)
         self._tasks.restore(kept.load(), gap, places, now_tick, time.monotonic_ns())
         self._alarms = Alarms(os.urandom(_BOOT_BYTES).hex())
-        self._ticker = Ticker(path, reader, self._absorb, Pace(budget_ratio))
+        self._ticker = Ticker(
+            path,
+            reader,
+            self._absorb,
+            Pace(budget_ratio),
+            silence_tells=self._alarms.silence_tells,
+        )
         self._devices = [
             ViewOfDevice(device, at, recorder_bytes=recorder_bytes, budget_ratio=budget_ratio)
             for device, at in viewed.items()

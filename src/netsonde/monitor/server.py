@@ -170,6 +170,7 @@ class Server:
 
     async def _answer(self, question: Question) -> wire.Answer:
         view = self._views.of(question)
+        view.ticker.tell_passed()
         last_tick = view.tasks.last_tick
         window = question.window
         past = window.kind == "range" and window.last_tick < last_tick
@@ -192,6 +193,7 @@ class Server:
     def _status(self) -> wire.Status:
         usage = resource.getrusage(resource.RUSAGE_SELF)
         tasks, ticker = self._views.own.tasks, self._views.own.ticker
+        ticker.tell_passed()
         return wire.Status(
             hook=self._views.own.hook,
             encapsulated=self._encapsulated,

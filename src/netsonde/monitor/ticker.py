@@ -4,6 +4,9 @@ Ticks are as long as `Pace` says, and as complete, so that closing them stays wi
 The one idea: `flush()` returns after a flip that *began* after it was called, so everything this
 host sent or received before a question is in its answer, and everything before a task is not in
 the task. Calls that wait together share one flip.
+
+A quiet host's ticks are mostly empty, and who is asked nothing need not tell them one by one: they
+are handed on together, each as it was, once a second or as soon as anybody must know.
 """
 
 from __future__ import annotations
@@ -18,10 +21,10 @@ import structlog
 
 from netsonde.kernel.notebook import Note, Notebook
 from netsonde.model.errors import NetsondeError
-from netsonde.model.window import TICK_NS
+from netsonde.model.window import TICK_NS, TICKS_PER_S
 from netsonde.monitor.pace import Pace
 from netsonde.monitor.tasks import Closed
-from netsonde.monitor.wall import WallClock, read_clocks
+from netsonde.monitor.wall import Named, WallClock, read_clocks
 from netsonde.sketch.tick import Reader
 
 REFRESH_NS = 1_000_000_000
@@ -53,9 +56,22 @@ class Ticker:
     """Flips, reads and hands ticks on, in the event loop's thread."""
 
     def __init__(
-        self, path: Flippable, reader: Reader, absorb: Callable[[Closed], None], pace: Pace
+        self,
+        path: Flippable,
+        reader: Reader,
+        absorb: Callable[[Closed], None],
+        pace: Pace,
+        *,
+        silence_tells: Callable[[], bool] = lambda: False,
     ) -> None:
+        """Read `path` with `reader`, and give each tick to `absorb`, which is cheap.
+
+        `silence_tells`: whether an empty tick may be news to anybody.
+        """
         self.pace = pace
+        self._silence_tells = silence_tells
+        self._passed: list[tuple[Named, int]] = []
+        """Empty ticks that are to be handed on, and when each ended."""
         self._path = path
         self._reader = reader
         self._absorb = absorb
@@ -113,19 +129,27 @@ class Ticker:
                 await asyncio.shield(self._closing)
         return time.time_ns() // TICK_NS
 
+    def tell_passed(self) -> None:
+        """Hand on the empty ticks that have passed, before anybody asks about them."""
+        begun_ns = time.thread_time_ns()
+        passed, self._passed = self._passed, []
+        for named, mono_ns in passed:
+            tick = self._reader.empty(named.last_tick, first_id=_first_id(named))
+            step = named.clock_step
+            self._absorb(Closed(tick=tick, mono_ns=mono_ns, epoch=self._epoch, clock_step=step))
+        self._cost_ns += time.thread_time_ns() - begun_ns
+
     def _pass_empty(self, now_mono_ns: int) -> bool:
-        """Hand on an empty tick, if it certainly is; most of a quiet host's are."""
+        """Pass over an empty tick, if it certainly is; most of a quiet host's are."""
         closing = self._closing is not None and not self._closing.done()
         old = now_mono_ns - self._flipped_mono_ns > LONGEST_EPOCH_NS
         if closing or old or not self._path.is_untouched():
             return False
-        begun_ns, now = time.thread_time_ns(), read_clocks()
+        now = read_clocks()
         named = self._wall.named(now)
-        first_id = None if named.first_tick == named.last_tick else named.first_tick
-        tick = self._reader.empty(named.last_tick, first_id=first_id)
-        step = named.clock_step
-        self._absorb(Closed(tick=tick, mono_ns=now.mono_ns, epoch=self._epoch, clock_step=step))
-        self._cost_ns += time.thread_time_ns() - begun_ns
+        self._passed.append((named, now.mono_ns))
+        if named.clock_step or len(self._passed) >= TICKS_PER_S or self._silence_tells():
+            self.tell_passed()
         return True
 
     def charge(self, cost_ns: int) -> None:
@@ -134,6 +158,7 @@ class Ticker:
 
     async def _close_and_absorb(self) -> None:
         loop = asyncio.get_running_loop()
+        self.tell_passed()
         closed = await loop.run_in_executor(self._worker, self._close)
         begun_ns = time.thread_time_ns()
         self._absorb(closed)
@@ -144,9 +169,8 @@ class Ticker:
         now = read_clocks()
         epoch, named = self._path.flip(), self._wall.named(now)
         self._epoch, self._flipped_mono_ns = epoch, now.mono_ns
-        first_id = None if named.first_tick == named.last_tick else named.first_tick
         tick = self._reader.read(
-            epoch, named.last_tick, first_id=first_id, thin_shift=self.pace.thin_shift
+            epoch, named.last_tick, first_id=_first_id(named), thin_shift=self.pace.thin_shift
         )
         if self._path.notebook:
             self._path.notebook.write(Note(epoch, time.time_ns(), self._reader.state()))
@@ -178,6 +202,10 @@ class Ticker:
             self.failed_refreshes += 1
             if self.failed_refreshes == 1:
                 _log.warning("the host's devices cannot be followed", reason=str(error))
+
+
+def _first_id(named: Named) -> int | None:
+    return None if named.first_tick == named.last_tick else named.first_tick
 
 
 async def _boundary(length_ns: int) -> None:

@@ -88,6 +88,7 @@ class ViewOfDevice(View):
 
     def state(self) -> DeviceView:
         """Tell how it fares."""
+        self.ticker.tell_passed()
         gone = None if self.is_there() else wall_text(self.gone_tick or 0)
         return DeviceView(
             device=self.device.name,

@@ -124,6 +124,10 @@ class _Watch:
         self.suppressed_most = max(self.suppressed_most, self.suppressed)
         return told
 
+    def silence_tells(self) -> bool:
+        """Tell whether a tick without traffic may end an alarm, or raise one by what is missing."""
+        return bool(self.active) or (self.detector.measure == "change" and not self.idle)
+
     def state(self) -> DetectorState:
         """Say how it fares."""
         keys, items = self.measure.held()
@@ -156,6 +160,10 @@ class Detectors:
 
     def __len__(self) -> int:
         return len(self._watches)
+
+    def silence_tells(self) -> bool:
+        """Tell whether a tick without traffic may be news."""
+        return any(watch.silence_tells() for watch in self._watches.values())
 
     def states(self) -> tuple[DetectorState, ...]:
         """Say how each fares."""

@@ -122,6 +122,39 @@ def test_ticks_of_a_quiet_host_need_no_flip_but_one_a_second() -> None:
     asyncio.run(story())
 
 
+def test_empty_ticks_are_told_together_before_whoever_must_know() -> None:
+    async def story() -> None:
+        path, ticks, news = Path(), [], []
+        path.untouched = True
+        ticker = Ticker(path, Reader(), ticks.append, Pace(1.0), silence_tells=lambda: bool(news))
+
+        def pass_empty(number: int) -> None:
+            for _ in range(number):
+                assert ticker._pass_empty(ticker._flipped_mono_ns)
+
+        pass_empty(3)
+        assert not ticks
+        ticker.tell_passed()
+        assert len(ticks) == 3
+        pass_empty(2)
+        path.go.release()
+        await ticker.flush()
+        assert [closed.epoch for closed in ticks] == [0, 0, 0, 0, 0, 1]
+        pass_empty(9)
+        assert len(ticks) == 6
+        pass_empty(1)
+        assert len(ticks) == 16, "a second is told at its end"
+        news.append("an alarm")
+        pass_empty(1)
+        assert len(ticks) == 17
+        ids = [closed.tick.id for closed in ticks]
+        ended = [closed.mono_ns for closed in ticks]
+        assert ids == sorted(ids)
+        assert ended == sorted(set(ended))
+
+    asyncio.run(story())
+
+
 def test_what_ticks_cost_later_is_spread_over_a_second() -> None:
     """What is folded once a second, within the budget, does not make a tick look dear."""
     ticker = Ticker(Path(), Reader(), lambda closed: None, Pace(0.1))

@@ -120,6 +120,22 @@ def test_a_gap_without_traffic_clears_when_it_would_have() -> None:
     assert cleared.wall_ns == 9 * 100_000_000
 
 
+@pytest.mark.parametrize("measured", ["spread", "change"])
+def test_silence_is_news_only_where_it_was_said_to_be(measured: str) -> None:
+    """Whoever puts empty ticks off must know when they cannot be."""
+    change = replace_of(SCAN, measure="change", by="dst", of=None, factor=2.0, sentence="{key}")
+    made = detectors(SCAN if measured == "spread" else change)
+    told: list[bool] = []
+    for tick in range(1, 60):
+        expected = made.silence_tells()
+        events = absorbed(made, tick, ports(tick, 12) if tick in (1, 2, 30) else [])
+        if tick not in (1, 2, 30) and events:
+            told.append(expected)
+    assert told
+    assert all(told)
+    assert not made.silence_tells()
+
+
 def test_the_end_of_a_capture_clears_what_is_left() -> None:
     made = detectors(SCAN, *BUILTIN)
     absorbed(made, 1, ports(1, 60))
