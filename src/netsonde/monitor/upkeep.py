@@ -55,10 +55,14 @@ class Upkeep:
                 left = self._slice()
             while not self._due.is_set() and (slices := self._ahead()):
                 with suppress(NetsondeError):  # whoever asks it is told
-                    await self.answer(slices)
+                    await self.answer(slices, _PAUSE_S)
+                await asyncio.sleep(_PAUSE_S)
 
-    async def answer(self, slices: Answering) -> Answered:
-        """Run an answer to its end; raises what it raises."""
+    async def answer(self, slices: Answering, pause_s: float = 0) -> Answered:
+        """Run an answer to its end; raises what it raises.
+
+        `pause_s`: left to others after each slice; 0 where somebody waits for the answer.
+        """
         async with self._answers:
             pause_ns = time.monotonic_ns() + SLICE_NS
             while True:
@@ -68,7 +72,7 @@ class Upkeep:
                     answered: Answered = stop.value
                     return answered
                 if time.monotonic_ns() >= pause_ns:
-                    await asyncio.sleep(0)
+                    await asyncio.sleep(pause_s)
                     pause_ns = time.monotonic_ns() + SLICE_NS
 
     def _slice(self) -> bool:

@@ -101,3 +101,26 @@ def test_answers_ahead_come_after_work_and_before_the_next() -> None:
         assert log == ["work", "a", "a", "work", "b", "b"]
 
     asyncio.run(story())
+
+
+def test_who_asks_waits_for_no_more_than_a_slice_of_what_is_made_ahead() -> None:
+    """A request takes several turns of the loop, and none of them may cost it another slice."""
+
+    async def story() -> None:
+        log: list[str] = []
+        upkeep = Upkeep((lambda: False,), lambda cost_ns: None, lambda: slices(log, "ahead", 2))
+        running = asyncio.create_task(upkeep.run())
+        upkeep.wake()
+        meanwhile: list[int] = []
+        while len(meanwhile) < 5:
+            before = len(log)
+            while len(log) == before:
+                await asyncio.sleep(0)
+            for _ in range(8):
+                await asyncio.sleep(0)
+            meanwhile.append(len(log) - before - 1)
+        running.cancel()
+        # A thread that is held up for a millisecond lets another slice in; not five times.
+        assert min(meanwhile) == 0
+
+    asyncio.run(story())
