@@ -7,6 +7,7 @@ import time
 import msgspec
 from fleet import Fleet, with_fleet
 
+from netsonde.agent.monitor_link import REPLY_S
 from netsonde.model.task import Filter
 from netsonde.wire import monitor, peer
 from netsonde.wire.frame import HEADER
@@ -140,7 +141,7 @@ async def test_a_hanging_host_costs_its_budget_and_no_more(fleet: Fleet) -> None
     fleet.agents[4].monitor.answering.clear()
     began_mono_s = time.monotonic()
     reply = await fleet.agents[2].post(type="query sketch", **KEY)
-    assert time.monotonic() - began_mono_s < 0.6
+    assert time.monotonic() - began_mono_s < REPLY_S / 2  # when the monitor itself is given up
     assert reply.headers["X-Netsonde-Coverage"] == "2/3; missing=127.0.0.4"
     assert reply.text == "2"
     fleet.agents[4].monitor.answering.set()
