@@ -30,15 +30,16 @@ from netsonde.recorder.batches import ALL, JOIN_PIECES, MAX_TICKS, Batch, Batche
 from netsonde.recorder.steps import Level, Step
 from netsonde.recorder.tail import Tail
 from netsonde.sketch import _abi
-from netsonde.sketch.merge import LEAST_RECORDS, merged
+from netsonde.sketch.merge import LEAST_RECORDS, Merging, merged
 from netsonde.sketch.tick import Tick
 
 LONGEST_STEP = 100
 """Ticks."""
 MOST_RECORDS = 1 << 16
 """Flows of a step of more than a tick, in a budget that has room for them."""
-_BYTES_PER_RECORD = 512
-"""Of the budget, for each of those."""
+_BYTES_PER_RECORD = 768
+"""Of the budget, for each of those: three such steps are built at once, and joining takes as much
+again."""
 _SHARES = 8
 """Of the budget: one for ticks, one for seconds, and these:"""
 _SHARES_OF_TENS = 3
@@ -281,8 +282,9 @@ class Recorder:
 
     def _join(self, batch: Batch, ended: _Span | None) -> None:
         """Add a batch to its second; `ended`: that second, when the batch is its last."""
-        before = [] if self._second_tick is None else [self._second_tick]
-        self._second_tick = self._limited([*before, batch.join()])
+        ticks = [tick for tick in (self._second_tick, batch.join()) if tick is not None]
+        self._second_tick = None
+        self._second_tick = self._limited(ticks)
         if ended is None:
             return
         step, self._second_tick = ended.step(self._second_tick), None
@@ -304,14 +306,19 @@ class Recorder:
             self._ten, self._ten_tick = replace(second), step.tick
         else:
             self._ten.extend(second)
-            self._ten_tick = self._limited([self._ten_tick, step.tick], _TENS_SEED)
+            ticks, self._ten_tick = [self._ten_tick, step.tick], None
+            self._ten_tick = self._limited(ticks, _TENS_SEED)
         self._due.append(partial(self._seconds.pack, step))
 
     def _limited(self, ticks: list[Tick], seed: int = 0) -> Tick:
+        """Join ticks within what a step may hold; takes them from the list, to let each go."""
         records = sum(len(tick.records) for tick in ticks) // _abi.RECORD.itemsize
         if len(ticks) == 1 and records <= self._most_records:
             return ticks[0]
-        return merged(ticks, self._most_records, seed)
+        merging = Merging(max(len(tick.records) for tick in ticks))
+        while ticks:
+            merging.add(ticks.pop(0))
+        return merging.tick(self._most_records, seed)
 
     def _evict(self) -> None:
         """Let go of what is too much, but of nothing that no longer step holds yet."""

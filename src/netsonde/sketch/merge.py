@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,9 +62,9 @@ class Merging:
         self._core = _core.Merge(largest_bytes // _abi.RECORD.itemsize * 9 // 8)
 
     def add(self, tick: Tick) -> None:
-        """Add the next tick."""
+        """Add the next tick; its records are not held."""
         self._core.add(tick.records)
-        self._ticks.append(tick)
+        self._ticks.append(replace(tick, records=b""))
 
     def tick(self, most_records: int, seed: int = 0) -> Tick:
         """End it: give one tick with at most `most_records`, 64 or more.
