@@ -85,7 +85,7 @@ class Running:
 
     def fold(self, batches: Batches, until: int) -> bool:
         """Fold what comes next, when it ends by `until`; tells whether there was any."""
-        following = next(batches.after(self.position, single=self._single), None)
+        following = next(batches.after(self.position, single=self.single), None)
         if following is None or following[0] > until:
             return False
         self.position, tick = following
@@ -104,7 +104,7 @@ class Running:
         )
 
     @property
-    def _single(self) -> bool:
+    def single(self) -> bool:
         """Whether ticks must not be joined: a flow's class is told from its flags in a tick."""
         return self.task.filter.flow is not FlowClass.ANY
 

@@ -64,6 +64,9 @@ class Tasks:
         self._most_keys = MAX_KEYS_TOTAL // shared_by
         self._most_waiting_bytes = MAX_WAITING_BYTES // shared_by
         self._batches = recorder.batches
+        self._batches.readers = lambda: (
+            (running.position, running.single) for running in self._running.values()
+        )
         self._began_tick = began_tick
         self._running: dict[tuple[str, int], Running] = {}
         self._marks = {self._batches.end: Mark(0, began_tick - 1, Seen())}

@@ -3,13 +3,14 @@
 The one idea: every tick has a position, the number of ticks before it, and whoever folds keeps the
 position up to which it has. It gets whole batches where it stands at the beginning of one, single
 ticks where it stands within, so it can stop and go on at any tick and misses or doubles none.
-Nothing is thinned here: folding batches is folding their ticks.
+Where everybody will get a batch as a whole, its ticks are let go. Nothing is thinned here: folding
+batches is folding their ticks.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from netsonde.sketch.merge import Merging
@@ -37,17 +38,27 @@ class Batch:
     begin: int
     """Position of the first."""
     ticks: list[Tick]
+    """Empty once they were let go."""
     ends_second: bool = False
     joined: Tick | None = None
     """All of them as one; None until somebody has joined them."""
     _partly: Merging | None = field(default=None, init=False)
     """The first `_done` of them added up, until then."""
     _done: int = field(default=0, init=False)
+    _let_go: int = field(default=0, init=False)
+    """Ticks that it no longer has."""
+    closed_bytes: int = field(default=0, init=False)
+    """Of its ticks, when it was closed."""
 
     @property
     def end(self) -> int:
         """Position after the last."""
-        return self.begin + len(self.ticks)
+        return self.begin + self._let_go + len(self.ticks)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it can be had as a whole alone."""
+        return self._let_go > 0
 
     def join_some(self) -> None:
         """Do one of JOIN_PIECES pieces of what `join` does; the work of some milliseconds."""
@@ -61,6 +72,11 @@ class Batch:
             self.joined = self.ticks[0] if len(self.ticks) == 1 else self._add().tick(ALL)
             self._partly = None
         return self.joined
+
+    def let_go(self) -> None:
+        """Keep what is joined alone."""
+        self._let_go += len(self.ticks)
+        self.ticks = []
 
     def _add(self, most: int | None = None) -> Merging:
         """Add up the next of them, at most so many."""
@@ -77,7 +93,11 @@ class Batch:
 class Batches:
     """Ticks that somebody has yet to fold."""
 
+    readers: Callable[[], Iterable[tuple[int, bool]]]
+    """Gives the position of everyone who folds, and whether it takes ticks one by one."""
+
     def __init__(self) -> None:
+        self.readers = tuple
         self._closed: deque[Batch] = deque()
         self._open = Batch(0, [])
         self._open_bytes = 0
@@ -120,11 +140,22 @@ class Batches:
         if not closed.ticks:
             return None
         closed.ends_second = ends_second
+        closed.closed_bytes = size_bytes
         self._open, self._open_bytes = Batch(closed.end, []), 0
         if self._followed_from is not None:
             self._closed.append(closed)
             self._closed_bytes += size_bytes
         return closed
+
+    def join(self, batch: Batch) -> None:
+        """Join a closed batch, and let its ticks go where nobody can need one of them."""
+        batch.join()
+        within = range(batch.begin + 1, batch.end)
+        if not any(
+            position in within or (singly and position < batch.end)
+            for position, singly in self.readers()
+        ):
+            batch.let_go()
 
     def follow(self, position: int | None) -> None:
         """Keep from here on what comes; None: nobody folds, so keep nothing.
@@ -133,13 +164,13 @@ class Batches:
         """
         self._followed_from = position
         while self._closed and (position is None or self._closed[0].end <= position):
-            batch = self._closed.popleft()
-            self._closed_bytes -= sum(map(held_bytes, batch.ticks))
+            self._closed_bytes -= self._closed.popleft().closed_bytes
 
     def after(self, position: int, *, single: bool = False) -> Iterator[tuple[int, Tick]]:
         """Give what comes after a position, each with the position after it.
 
-        `single`: ticks one by one, for those whose filter looks at single ticks.
+        `single`: ticks one by one, for those whose filter looks at single ticks. Raises LookupError
+        for ticks that were let go, since no reader was told of.
         """
         for batch in (*self._closed, self._open):
             if batch.end <= position:
@@ -147,6 +178,8 @@ class Batches:
             if batch.begin >= position and batch.joined is not None and not single:
                 yield batch.end, batch.joined
                 continue
+            if batch.is_whole:
+                raise LookupError(f"ticks {batch.begin} to {batch.end} were let go")
             for number, tick in enumerate(batch.ticks, batch.begin + 1):
                 if number > position:
                     yield number, tick

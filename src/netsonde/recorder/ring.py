@@ -278,7 +278,8 @@ class Recorder:
 
     def _due_to_join(self, batch: Batch, ended: _Span | None) -> None:
         pieces = [batch.join_some] * (JOIN_PIECES - 1)
-        self._due += (*pieces, batch.join, partial(self._join, batch, ended))
+        joining = partial(self.batches.join, batch)
+        self._due += (*pieces, joining, partial(self._join, batch, ended))
 
     def _join(self, batch: Batch, ended: _Span | None) -> None:
         """Add a batch to its second; `ended`: that second, when the batch is its last."""
