@@ -47,6 +47,10 @@ exit $status
 """
 
 
+class _NothingRan(Exception):
+    """A guest gave no results; the message says which, and where to look."""
+
+
 def main(names: Sequence[str], *, record: bool) -> int:
     """Run on the kernels named, all when none is; returns the exit status."""
     LOGS.mkdir(parents=True, exist_ok=True)
@@ -79,10 +83,6 @@ def _one(name: str) -> tuple[page.Result | None, str]:
     counted = ", ".join(f"{count} {what}" for what, count in page.tally(result).items())
     seconds = " and ".join(f"{seconds:.0f}" for _, seconds in parts)
     return result, f"{kernel.release}: {counted} in {seconds} s; see {_shown(name, '*')}"
-
-
-class _NothingRan(Exception):
-    """A guest gave no results; the message says which, and where to look."""
 
 
 def _part(kernel: Kernel, name: str, tier: str) -> tuple[list[page.Test], float]:

@@ -12,7 +12,7 @@ import ctypes
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _MMAP_THRESHOLD_BYTES = 1 << 20
-"""A tick of 10,000 flows, and what a question of them takes, is less; a flood's ticks are more."""
+"""A tick of 10,000 flows is less; a flood's ticks are more."""
 _NEVER_BYTES = 1 << 30
 _LIBC = ctypes.CDLL(None)
 

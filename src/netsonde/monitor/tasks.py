@@ -245,11 +245,13 @@ class Tasks:
     def _total(self, running: Running, question: Question, counter: Counter | None) -> Answering:
         if counter is not None and counter.key_type not in running.spans:
             raise NotFound(f"{_name(question)} has no counter {counter.key_type}")
-        while running.fold(self._batches, self._batches.end):
+        while self._running.get(running.task.ref) is running:
+            if not running.fold(self._batches, self._batches.end):
+                break
             yield
-        self._follow()
-        if self._running.get(running.task.ref) is not running:
+        else:  # removed, and what it had yet to fold may be gone
             raise NotFound(f"no {_name(question)} on this host any more")
+        self._follow()
         span = running.spans[counter.key_type if counter else None]
         part = running.window.summary(question, counter).to_bytes()
         evidence = span.evidence(self._marks[running.position], self._clock_steps)
@@ -320,8 +322,8 @@ class Tasks:
 
     def _follow(self) -> None:
         """Let go of what every task has folded."""
-        positions = [running.position for running in self._running.values()]
-        self._batches.follow(min(positions) if positions else None)
+        self._batches.follow()
+        positions = (running.position for running in self._running.values())
         least = min(positions, default=self._batches.end)
         for position in [position for position in self._marks if position < least]:
             del self._marks[position]

@@ -102,7 +102,6 @@ class Batches:
         self._open = Batch(0, [])
         self._open_bytes = 0
         self._closed_bytes = 0
-        self._followed_from: int | None = None
 
     @property
     def end(self) -> int:
@@ -142,7 +141,7 @@ class Batches:
         closed.ends_second = ends_second
         closed.closed_bytes = size_bytes
         self._open, self._open_bytes = Batch(closed.end, []), 0
-        if self._followed_from is not None:
+        if any(True for _ in self.readers()):
             self._closed.append(closed)
             self._closed_bytes += size_bytes
         return closed
@@ -157,20 +156,17 @@ class Batches:
         ):
             batch.let_go()
 
-    def follow(self, position: int | None) -> None:
-        """Keep from here on what comes; None: nobody folds, so keep nothing.
-
-        `position`: the least of all who fold.
-        """
-        self._followed_from = position
-        while self._closed and (position is None or self._closed[0].end <= position):
+    def follow(self) -> None:
+        """Let go of what every reader has folded; of everything where there is none."""
+        least = min((position for position, _ in self.readers()), default=None)
+        while self._closed and (least is None or self._closed[0].end <= least):
             self._closed_bytes -= self._closed.popleft().closed_bytes
 
     def after(self, position: int, *, single: bool = False) -> Iterator[tuple[int, Tick]]:
         """Give what comes after a position, each with the position after it.
 
         `single`: ticks one by one, for those whose filter looks at single ticks. Raises LookupError
-        for ticks that were let go, since no reader was told of.
+        for ticks that were let go: whoever takes them is one of `readers`.
         """
         for batch in (*self._closed, self._open):
             if batch.end <= position:

@@ -229,3 +229,20 @@ def test_what_belongs_to_one_moment_is_not_answered_ahead() -> None:
     tasks.absorb(tick(NOW + 1, 7))
     assert tasks.answering_ahead() is None
     assert packets(tasks, window=TOTAL) == 12
+
+
+def test_a_task_removed_while_its_total_is_folded_is_not_found() -> None:
+    tasks = monitored()
+    tasks.apply([task(0), task(1)], NOW)
+    for number in range(5):
+        tasks.absorb(tick(NOW + number, 1))
+    slices = tasks.answering(Question(series="sketch", task_id=0, window=TOTAL))
+    next(slices)
+    tasks.apply([task(1)], NOW + 5)
+    for number in range(5, 25):
+        tasks.absorb(tick(NOW + number, 1))
+    while tasks.recorder.work():
+        pass  # joined, and none of the rest needs single ticks
+    with pytest.raises(NotFound, match="any more"):
+        next(slices)
+    assert packets(tasks, 1) == 25

@@ -27,7 +27,6 @@ def test_whoever_folds_gets_every_tick_once(story: list[tuple[str, int]], one_by
     queue, due, added = Batches(), [], 0
     folded, positions, singly = [0, 0, 0], [0, 0, 0], [False, False, one_by_one]
     queue.readers = lambda: zip(positions, singly, strict=True)
-    queue.follow(0)
     for what, number in story:
         if what == "add":
             queue.add(tick(NOW + added, [(1, number)]))
@@ -42,18 +41,19 @@ def test_whoever_folds_gets_every_tick_once(story: list[tuple[str, int]], one_by
                 positions[number] = position
                 folded[number] += one.sides[0].packets
             assert (positions[number], folded[number]) == (queue.end, added)
-            queue.follow(min(positions))
+            queue.follow()
     assert all(done <= added for done in folded)
 
 
 def test_a_flood_ends_a_batch_early(monkeypatch) -> None:
     monkeypatch.setattr(room, "MAX_BYTES", 100_000)
-    queue = Batches()
-    queue.follow(0)
+    queue, positions = Batches(), [0]
+    queue.readers = lambda: [(position, False) for position in positions]
     closed = [queue.add(tick(NOW + number, [(1, 1)] * 300)) for number in range(9)]
     assert [one and len(one.ticks) for one in closed] == [None, None, *[2, None] * 3, 2]
     assert queue.waiting_bytes > 0
-    queue.follow(None)
+    positions.clear()
+    queue.follow()
     assert queue.waiting_bytes == 0
     assert [position for position, _ in queue.after(0)] == [9]
 
@@ -62,7 +62,6 @@ def test_ticks_that_all_get_joined_are_let_go() -> None:
     queue = Batches()
     positions = [0]
     queue.readers = lambda: [(position, False) for position in positions]
-    queue.follow(0)
 
     def closed() -> Batch:
         for number in range(3):
@@ -82,5 +81,6 @@ def test_ticks_that_all_get_joined_are_let_go() -> None:
     queue.join(second)
     assert len(second.ticks) == 3
     assert [position for position, _ in queue.after(4)] == [5, 6]
-    queue.follow(6)
+    positions[0] = 6
+    queue.follow()
     assert queue.waiting_bytes == 0
