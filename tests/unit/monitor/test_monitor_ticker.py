@@ -105,16 +105,19 @@ def test_ticks_of_a_quiet_host_need_no_flip_but_one_a_second() -> None:
         ticker = Ticker(path, Reader(), absorb, Pace(1.0))
         running = asyncio.create_task(ticker.run())
         await asyncio.wait_for(enough.wait(), 20)
-        flips = path.flips
-        assert 2 <= flips <= 5
-        ids = [closed.tick.id for closed in ticks]
+        running.cancel()
+        told = ticks[:25]
+        ids = [closed.tick.id for closed in told]
         assert ids == sorted(set(ids)), "no tick twice"
-        epochs = [closed.epoch for closed in ticks]
+        epochs = [closed.epoch for closed in told]
         assert epochs == sorted(epochs)
-        assert epochs[-1] == flips
+        assert 1 <= epochs[-1] <= 5
+        await ticker.flush()  # after a flip that may be under way
+        flips = path.flips
         await ticker.flush()
         assert path.flips == flips + 1, "who asks gets a flip"
         path.untouched = False
+        running = asyncio.create_task(ticker.run())
         while path.flips < flips + 4:
             await asyncio.sleep(0)
         running.cancel()
