@@ -6,7 +6,7 @@ them, are passed over: 4 MB. That is of this process alone, so nothing else may 
 
 from __future__ import annotations
 
-from netsonde.command.starting import loading
+from netsonde.daemon.starting import loading
 
 
 def main() -> None:

@@ -36,10 +36,10 @@ from netsonde.agent.service import Service
 from netsonde.agent.state import StateFile
 from netsonde.agent.tasks import Tasks
 from netsonde.agent.webhooks import Webhooks
+from netsonde.daemon import log, settings
 from netsonde.model import address
 from netsonde.model.detectors import BUILTIN
 from netsonde.model.errors import BadField, NetsondeError, Unavailable
-from netsonde.wire import log, settings
 
 EXIT_FAILED = 1
 EXIT_BAD_SETTINGS = 2

@@ -7,7 +7,7 @@ else may import this module.
 
 from __future__ import annotations
 
-from netsonde.command.starting import loading
+from netsonde.daemon.starting import loading
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ import msgspec
 import structlog
 
 from netsonde import __version__
+from netsonde.daemon import log, settings
 from netsonde.kernel.devices import Device, device_named
 from netsonde.kernel.hooks import AUTO, Opened, open_device, open_path, unpin
 from netsonde.kernel.path import CountingPath, Encapsulated
@@ -44,7 +45,6 @@ from netsonde.monitor.upkeep import Upkeep
 from netsonde.monitor.views import View, ViewOfDevice, Views, reader_of
 from netsonde.recorder.ring import Recorder
 from netsonde.sketch.absent import placement
-from netsonde.wire import log, settings
 
 _HASH_WORDS = 8
 _BOOT_BYTES = 4

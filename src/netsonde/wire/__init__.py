@@ -1,4 +1,4 @@
-"""How things are written down: frames and messages between processes, settings, log lines.
+"""How things are written down: frames and messages between processes.
 
 May import `model` alone; opens no socket and reads no clock. Sketches cross it as bytes.
 Test: `tests/unit/wire/`.

@@ -10,7 +10,7 @@ from importlib.metadata import version
 import pytest
 
 import netsonde
-from netsonde.command.starting import loading
+from netsonde.daemon.starting import loading
 
 STORY = """
 import sys

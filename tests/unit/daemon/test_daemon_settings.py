@@ -7,8 +7,8 @@ from typing import Annotated
 import msgspec
 import pytest
 
+from netsonde.daemon import settings
 from netsonde.model.errors import BadField
-from netsonde.wire import settings
 
 
 class Pace(StrEnum):
