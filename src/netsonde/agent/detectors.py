@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from netsonde.agent.node import CONFIG_BUDGET_MS, Node
+from netsonde.agent.children import CONFIG_BUDGET_MS
+from netsonde.agent.node import Node
 from netsonde.agent.tasks import reasons
 from netsonde.model.coverage import Coverage
 from netsonde.model.detector import Choice, Detector
@@ -54,9 +55,9 @@ class Detectors:
 
     async def _change(self, changed: Callable[[Book], Book]) -> Coverage:
         before = self._node.book.own_detectors
-        self._node.change(changed(self._node.book))
+        self._node.kept.change(changed(self._node.book))
         coverage = (await self._node.push("subtree", CONFIG_BUDGET_MS)).coverage
         if coverage.answered == 0:
-            self._node.change(self._node.book.with_own_detectors(before))
+            self._node.kept.change(self._node.book.with_own_detectors(before))
             raise Unavailable(f"nothing was configured: {reasons(coverage)}")
         return coverage

@@ -173,8 +173,8 @@ def _service(config: Settings, software: str, node: Node, paths: Paths) -> Servi
     served = Served()
     webhooks = Webhooks(
         ring=node.ring,
-        known=node.webhooks,
-        keep=node.change_webhooks,
+        known=node.kept.webhooks,
+        keep=node.kept.change_webhooks,
         wall_ns=time.time_ns,
         draw_ratio=random.random,
     )

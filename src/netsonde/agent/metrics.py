@@ -121,7 +121,7 @@ class Metrics:
         return await self._node.own_summary(question)
 
     def _own(self, status: Status | None) -> Iterator[Metric]:
-        coverage, ring = self._node.coverage(), self._node.ring
+        coverage, ring = self._node.children.coverage(), self._node.ring
         yield _gauge("agent_info", "Version of the agent.", [((self._software,), 1)], "software")
         up = [((), int(status is not None))]
         yield _gauge("monitor_up", "Whether this host's monitor answers.", up)

@@ -14,31 +14,29 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from netsonde.agent.child import ChildLink
+from netsonde.agent.children import Children
 from netsonde.agent.event_flow import EventFlow
 from netsonde.agent.event_ring import EventRing
 from netsonde.agent.fan_in import carried_out
+from netsonde.agent.kept import Kept
 from netsonde.agent.monitor_link import MonitorLink
 from netsonde.agent.peer_server import Inbound
-from netsonde.agent.peers import Connection, Dialer, News
-from netsonde.agent.state import State, StateFile
+from netsonde.agent.peers import Dialer
+from netsonde.agent.state import StateFile
 from netsonde.model.coverage import Coverage
 from netsonde.model.detector import Detector
-from netsonde.model.errors import BadField, Busy, NetsondeError, NotFound, Unavailable
-from netsonde.model.resource import Webhook
+from netsonde.model.errors import BadField, Busy, NotFound
 from netsonde.model.task import Question, Scope
 from netsonde.model.window import TICKS_PER_S, TOTAL
 from netsonde.overlay.checks import check_question
 from netsonde.overlay.clock import compared
-from netsonde.overlay.gather import Ask, Gather, Gathered, Replied, next_budget_ms
+from netsonde.overlay.gather import Ask, Gather, Gathered, Replied
 from netsonde.overlay.tasks import Book
 from netsonde.overlay.tree import Tree
 from netsonde.sketch.summary import Summary
 from netsonde.wire import monitor, peer
 from netsonde.wire.monitor import Status
 
-CONFIG_BUDGET_MS = 2000
-"""Milliseconds for a change of tasks to reach everyone below and be confirmed."""
 MAX_BUDGET_MS = 60_000
 """Milliseconds that a parent may give."""
 LATE_TICKS = 10
@@ -73,13 +71,8 @@ class Node:
         wall_ns: Callable[[], int],
         mono_ns: Callable[[], int],
     ) -> None:
-        state = file.load()
-        self.tree = Tree(own, state.path, state.children)
-        self.book = state.book
-        self.webhooks = state.webhooks
+        self.kept = Kept(own, file)
         self._built_in = tuple(built_in)
-        self._file = file
-        self._dialer = dialer
         self._wall_ns = wall_ns
         self._mono_ns = mono_ns
         self.ring = EventRing()
@@ -93,34 +86,30 @@ class Node:
         self._monitor = MonitorLink(
             path=monitor_socket, desired=self._desired, software=software, host=own
         )
+        self.children = Children(
+            kept=self.kept,
+            dialer=dialer,
+            changed=self._subtree_changed,
+            happened=self.events.take_from_child,
+        )
         self._parent: Inbound | None = None
-        self._links: dict[str, ChildLink] = {}
-        self._running: dict[str, asyncio.Task[None]] = {}
-        self._adding = asyncio.Lock()
+
+    @property
+    def tree(self) -> Tree:
+        """This host's place in the tree."""
+        return self.kept.tree
+
+    @property
+    def book(self) -> Book:
+        """This host's tasks and detectors."""
+        return self.kept.book
 
     async def run(self) -> None:
         """Keep the monitor and the children connected."""
         async with asyncio.TaskGroup() as group:
-            self._group = group
             group.create_task(self._monitor.run())
             group.create_task(self.events.run())
-            for child in self.tree.children:
-                self._start_link(child)
-            await asyncio.Event().wait()
-
-    def change(self, book: Book) -> None:
-        """Take another book of tasks; raises Unavailable, with no change, if it cannot be kept."""
-        self._file.save(self._state(book))
-        self.book = book
-
-    def change_webhooks(self, webhooks: dict[str, Webhook]) -> None:
-        """Take other webhooks; raises as `change`."""
-        before, self.webhooks = self.webhooks, webhooks
-        try:
-            self._file.save(self._state(self.book))
-        except Unavailable:
-            self.webhooks = before
-            raise
+            group.create_task(self.children.run())
 
     async def push(self, scope: Scope, budget_ms: int) -> Pushed:
         """Bring the latest tasks to the monitor and, for a subtree, to everyone below."""
@@ -131,9 +120,9 @@ class Node:
             if member == self.tree.own:
                 await self._monitor.apply()
                 return Replied(member=member, coverage=Coverage.of(member))
-            adoption = self._adoption(command.budget_ms)
-            adopted = await self._child(member).call(adoption, peer.Adopted)
-            self._learn(member, adopted)
+            adoption = self.children.adoption(command.budget_ms)
+            adopted = await self.children.call(member, adoption, peer.Adopted)
+            self.children.learn(member, adopted.subtree)
             dropped.extend(adopted.dropped)
             return Replied(member=member, coverage=adopted.coverage)
 
@@ -155,33 +144,6 @@ class Node:
         await carried_out(gather, ask)
         return gather.result(question.limit)
 
-    async def add_child(self, child: str) -> peer.Adopted:
-        """Adopt a child, or try again with one that is away.
-
-        Raises BadField when it may not or will not be one, Unavailable when it cannot be reached;
-        then it is no child, unless it was one before.
-        """
-        async with self._adding:
-            former = self._running.get(child)
-            if former is None:
-                self.tree.add_child(child)
-            link = self._start_link(child)
-            await _cancel(former)
-            try:
-                adopted = await link.first_try()
-            except NetsondeError as error:
-                if former is None:
-                    self.tree.remove_child(child)
-                    del self._links[child]
-                    await _cancel(self._running.pop(child))
-                if isinstance(error, Unavailable):
-                    raise
-                raise BadField(
-                    "agent_addr", child, f"an agent that can be adopted ({error})"
-                ) from None
-            self._subtree_changed()
-            return adopted
-
     async def own_summary(self, question: Question) -> Summary:
         """Ask this host's monitor about a task's totals and keys; raises as `MonitorLink.ask`."""
         return Summary.from_bytes((await self._monitor.ask(question)).part)
@@ -190,28 +152,14 @@ class Node:
         """Ask this host's monitor how it is; raises as `MonitorLink.ask`."""
         return await self._monitor.status()
 
-    def coverage(self) -> Coverage:
-        """Tell which members are known, and which cannot be reached through any child."""
-        children = self.tree.children
-        faults = {child: link.fault for child, link in self._links.items()}
-        reached = {self.tree.own}.union(*(children[c] for c in faults if not faults[c]))
-        missing = {
-            member: str(fault)
-            for child, fault in faults.items()
-            if fault
-            for member in children[child]
-            if member not in reached
-        }
-        return Coverage(members=self.tree.members(), missing=missing)
-
     async def be_adopted(self, request: peer.Adopt, inbound: Inbound) -> peer.Adopted:
         """Take the sender as parent and its tasks as ours; then tell everyone below."""
         if request.path[-1:] != (inbound.name,):
             raise BadField("path", request.path, f"a path that ends with {inbound.name}")
         book, dropped = self.book.inherit(request.tasks, request.detectors)
         self.tree.adopted_by(request.path, self._has_parent())
-        self._parent, self.book = inbound, book
-        self._keep()
+        self._parent, self.kept.book = inbound, book
+        self.kept.keep()
         self.events.parent_changed()
         pushed = await self.push("subtree", min(request.budget_ms, MAX_BUDGET_MS))
         names = tuple(f"{task.series} {task.id} of {self.tree.own}" for task in dropped)
@@ -244,7 +192,7 @@ class Node:
 
     async def _part_of(self, member: str, query: peer.Query) -> Replied:
         sent_mono_ns = self._mono_ns()
-        came = await self._child(member).call(query, peer.Partial)
+        came = await self.children.call(member, query, peer.Partial)
         clock = compared(
             sent_mono_ns=sent_mono_ns,
             came_mono_ns=self._mono_ns(),
@@ -252,7 +200,7 @@ class Node:
             held_ns=came.held_ns,
             told_wall_ns=came.wall_ns,
         )
-        self._learn(member, came)
+        self.children.learn(member, came.subtree)
         return Replied(
             member=member,
             coverage=came.coverage,
@@ -308,53 +256,8 @@ class Node:
                 return max(task.since_tick, counter.since_tick if counter else 0)
         raise NotFound(f"no {question.series} {question.task_id} on {self.tree.own}")
 
-    def _adoption(self, budget_ms: int) -> peer.Adopt:
-        return peer.Adopt(
-            id=0,
-            path=self.tree.path_for_children(),
-            tasks=self.book.for_children(),
-            detectors=self.book.detectors_for_children(),
-            budget_ms=budget_ms,
-        )
-
-    async def _adopt(self, connection: Connection) -> peer.Adopted:
-        """Bring a newly connected child up to date; what changes meanwhile is sent again."""
-        try:
-            async with asyncio.timeout(CONFIG_BUDGET_MS / 1000):
-                budget_ms = next_budget_ms(CONFIG_BUDGET_MS)
-                sent = adopted = None
-                while adopted is None or sent != self._adoption(budget_ms):
-                    sent = self._adoption(budget_ms)
-                    adopted = await connection.call(sent, peer.Adopted)
-        except TimeoutError:
-            raise Unavailable(f"{connection.name} did not confirm its adoption in time") from None
-        self._learn(connection.name, adopted)
-        return adopted
-
-    def _start_link(self, child: str) -> ChildLink:
-        link = ChildLink(name=child, dialer=self._dialer, adopt=self._adopt, on_news=self._hear)
-        self._links[child] = link
-        self._running[child] = self._group.create_task(link.run())
-        return link
-
-    def _child(self, child: str) -> ChildLink:
-        link = self._links.get(child)
-        if link is None:
-            raise Unavailable(f"{child} is no leaf agent any more")
-        return link
-
-    def _hear(self, child: str, news: News) -> None:
-        if isinstance(news, peer.Adopted):
-            self._learn(child, news)
-        else:
-            self.events.take_from_child(child, news, self.tree.children.get(child, ()))
-
-    def _learn(self, child: str, report: peer.Adopted | peer.Partial) -> None:
-        if self.tree.learn(child, report.subtree):
-            self._subtree_changed()
-
     def _subtree_changed(self) -> None:
-        self._keep()
+        self.kept.keep()
         if self._parent is not None and self._has_parent():
             news = peer.Adopted(
                 id=0, subtree=self.tree.members(), coverage=Coverage(members=()), dropped=()
@@ -364,31 +267,8 @@ class Node:
             except Busy as error:
                 log.warning("parent not told of the changed subtree", reason=str(error))
 
-    def _keep(self) -> None:
-        try:
-            self._file.save(self._state(self.book))
-        except Unavailable as error:
-            log.error("state not kept", reason=str(error))
-
-    def _state(self, book: Book) -> State:
-        return State(
-            own=book.own,
-            inherited=book.inherited,
-            own_detectors=book.own_detectors,
-            inherited_detectors=book.inherited_detectors,
-            webhooks=self.webhooks,
-            path=self.tree.path,
-            children=self.tree.children,
-        )
-
 
 def _why_missing(question: Question) -> str:
     if question.window == TOTAL:
         return "no monitor counted then"
     return "no monitor counted then, or its flight recorder does not reach back so far"
-
-
-async def _cancel(task: asyncio.Task[None] | None) -> None:
-    if task:
-        task.cancel()
-        await asyncio.wait([task])

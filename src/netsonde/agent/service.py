@@ -59,12 +59,12 @@ class Service:
         return await self._paths.measure(kind, src, dst)
 
     async def add_leaf(self, child: str) -> peer.Adopted:
-        """Adopt a child; raises as `Node.add_child`."""
-        return await self._node.add_child(child)
+        """Adopt a child; raises as `Children.add`."""
+        return await self._node.children.add(child)
 
     def leaves(self) -> tuple[tuple[str, ...], Coverage]:
         """List the children, and who below is connected."""
-        return tuple(self._node.tree.children), self._node.coverage()
+        return tuple(self._node.tree.children), self._node.children.coverage()
 
     async def host(self) -> Host:
         """Tell how this host's monitor is; raises Unavailable when it is away or too slow."""

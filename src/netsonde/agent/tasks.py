@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from netsonde.agent.node import CONFIG_BUDGET_MS, Node
+from netsonde.agent.children import CONFIG_BUDGET_MS
+from netsonde.agent.node import Node
 from netsonde.model.coverage import Coverage
 from netsonde.model.errors import BadField, Changed, Unavailable
 from netsonde.model.task import Counter, Filter, Interface, Question, Scope, Task
@@ -142,7 +143,7 @@ class Tasks:
         before = self._as_it_stands(task)
         if etag is not None:
             _check_etag(before, etag)
-        self._node.change(self._node.book.without(task))
+        self._node.kept.change(self._node.book.without(task))
         return (await self._node.push(before.scope, CONFIG_BUDGET_MS)).coverage
 
     def _tick(self) -> int:
@@ -151,7 +152,7 @@ class Tasks:
     def _as_it_stands(self, task: Task) -> Configured:
         scope = self._node.book.scope_of(task)
         own = Coverage.of(self._node.tree.own)
-        coverage = self._node.coverage() if scope == "subtree" else own
+        coverage = self._node.children.coverage() if scope == "subtree" else own
         return Configured(task=task, scope=scope, coverage=coverage)
 
     async def _start(
@@ -166,11 +167,11 @@ class Tasks:
     async def _carry_out(
         self, book: Book, task: Task, scope: Scope, withdrawn: Callable[[Book], Book]
     ) -> Configured:
-        self._node.change(book)
+        self._node.kept.change(book)
         pushed = await self._node.push(scope, CONFIG_BUDGET_MS)
         coverage = await self._who_has_it(task, book.scope_of(task), pushed.coverage)
         if coverage.answered == 0:
-            self._node.change(withdrawn(self._node.book))
+            self._node.kept.change(withdrawn(self._node.book))
             raise device_refused(coverage) or Unavailable(
                 f"nothing was configured: {reasons(coverage)}"
             )

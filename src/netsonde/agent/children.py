@@ -1,0 +1,148 @@
+"""The children of one agent: adopted, kept connected, asked, and heard.
+
+The one idea: a child is always sent the whole latest state, so nothing depends on the order of
+arrival, and one that was away is brought up to date by its first frame.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection
+from typing import TypeVar
+
+from netsonde.agent.child import ChildLink
+from netsonde.agent.kept import Kept
+from netsonde.agent.peers import Connection, Dialer, News, Reply, Request
+from netsonde.model.coverage import Coverage
+from netsonde.model.errors import BadField, NetsondeError, Unavailable
+from netsonde.overlay.gather import next_budget_ms
+from netsonde.wire import peer
+
+CONFIG_BUDGET_MS = 2000
+"""Milliseconds for a change of tasks to reach everyone below and be confirmed."""
+
+R = TypeVar("R", bound=Reply)
+
+
+class Children:
+    """Connections to all children; alive while `run` runs."""
+
+    def __init__(
+        self,
+        *,
+        kept: Kept,
+        dialer: Dialer,
+        changed: Callable[[], None],
+        happened: Callable[[str, peer.Happened, Collection[str]], None],
+    ) -> None:
+        """`changed`: called when the subtree is another; `happened`: takes a child's events."""
+        self._kept = kept
+        self._dialer = dialer
+        self._changed = changed
+        self._happened = happened
+        self._links: dict[str, ChildLink] = {}
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._adding = asyncio.Lock()
+
+    async def run(self) -> None:
+        """Keep the children connected."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            for child in self._kept.tree.children:
+                self._start_link(child)
+            await asyncio.Event().wait()
+
+    async def add(self, child: str) -> peer.Adopted:
+        """Adopt a child, or try again with one that is away.
+
+        Raises BadField when it may not or will not be one, Unavailable when it cannot be reached;
+        then it is no child, unless it was one before.
+        """
+        async with self._adding:
+            former = self._running.get(child)
+            if former is None:
+                self._kept.tree.add_child(child)
+            link = self._start_link(child)
+            await _cancel(former)
+            try:
+                adopted = await link.first_try()
+            except NetsondeError as error:
+                if former is None:
+                    self._kept.tree.remove_child(child)
+                    del self._links[child]
+                    await _cancel(self._running.pop(child))
+                if isinstance(error, Unavailable):
+                    raise
+                raise BadField(
+                    "agent_addr", child, f"an agent that can be adopted ({error})"
+                ) from None
+            self._changed()
+            return adopted
+
+    async def call(self, child: str, request: Request, expected: type[R]) -> R:
+        """Ask a child; raises Unavailable for one that is none any more, else as `ChildLink`."""
+        link = self._links.get(child)
+        if link is None:
+            raise Unavailable(f"{child} is no leaf agent any more")
+        return await link.call(request, expected)
+
+    def learn(self, child: str, subtree: tuple[str, ...]) -> None:
+        """Take a child's report of who is at and below it."""
+        if self._kept.tree.learn(child, subtree):
+            self._changed()
+
+    def coverage(self) -> Coverage:
+        """Tell which members are known, and which cannot be reached through any child."""
+        tree = self._kept.tree
+        faults = {child: link.fault for child, link in self._links.items()}
+        reached = {tree.own}.union(*(tree.children[c] for c in faults if not faults[c]))
+        missing = {
+            member: str(fault)
+            for child, fault in faults.items()
+            if fault
+            for member in tree.children[child]
+            if member not in reached
+        }
+        return Coverage(members=tree.members(), missing=missing)
+
+    def adoption(self, budget_ms: int) -> peer.Adopt:
+        """Give what a child must have now."""
+        return peer.Adopt(
+            id=0,
+            path=self._kept.tree.path_for_children(),
+            tasks=self._kept.book.for_children(),
+            detectors=self._kept.book.detectors_for_children(),
+            budget_ms=budget_ms,
+        )
+
+    async def _adopt(self, connection: Connection) -> peer.Adopted:
+        """Bring a newly connected child up to date; what changes meanwhile is sent again."""
+        try:
+            async with asyncio.timeout(CONFIG_BUDGET_MS / 1000):
+                budget_ms = next_budget_ms(CONFIG_BUDGET_MS)
+                sent = adopted = None
+                while adopted is None or sent != self.adoption(budget_ms):
+                    sent = self.adoption(budget_ms)
+                    adopted = await connection.call(sent, peer.Adopted)
+        except TimeoutError:
+            raise Unavailable(f"{connection.name} did not confirm its adoption in time") from None
+        self.learn(connection.name, adopted.subtree)
+        return adopted
+
+    def _start_link(self, child: str) -> ChildLink:
+        link = ChildLink(name=child, dialer=self._dialer, adopt=self._adopt, on_news=self._hear)
+        self._links[child] = link
+        self._running[child] = self._group.create_task(link.run())
+        return link
+
+    def _hear(self, child: str, news: News) -> None:
+        if isinstance(news, peer.Adopted):
+            self.learn(child, news.subtree)
+        else:
+            self._happened(child, news, self._kept.tree.children.get(child, ()))
+
+
+async def _cancel(task: asyncio.Task[None] | None) -> None:
+    if task:
+        task.cancel()
+        await asyncio.wait([task])

@@ -1,0 +1,60 @@
+"""What an agent keeps: its place in the tree, its tasks and its webhooks, in memory and on disk.
+
+The one idea: what is in memory is what is on disk. A change that was asked for and cannot be kept
+has not happened; one that came from elsewhere stands, and its loss at a restart is logged.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from netsonde.agent.state import State, StateFile
+from netsonde.model.errors import Unavailable
+from netsonde.model.resource import Webhook
+from netsonde.overlay.tasks import Book
+from netsonde.overlay.tree import Tree
+
+log = structlog.get_logger()
+
+
+class Kept:
+    """The state of one agent."""
+
+    def __init__(self, own: str, file: StateFile) -> None:
+        state = file.load()
+        self.tree = Tree(own, state.path, state.children)
+        self.book = state.book
+        self.webhooks = state.webhooks
+        self._file = file
+
+    def change(self, book: Book) -> None:
+        """Take another book of tasks; raises Unavailable, with no change, if it cannot be kept."""
+        self._file.save(self._state(book))
+        self.book = book
+
+    def change_webhooks(self, webhooks: dict[str, Webhook]) -> None:
+        """Take other webhooks; raises as `change`."""
+        before, self.webhooks = self.webhooks, webhooks
+        try:
+            self._file.save(self._state(self.book))
+        except Unavailable:
+            self.webhooks = before
+            raise
+
+    def keep(self) -> None:
+        """Write what has changed in memory already."""
+        try:
+            self._file.save(self._state(self.book))
+        except Unavailable as error:
+            log.error("state not kept", reason=str(error))
+
+    def _state(self, book: Book) -> State:
+        return State(
+            own=book.own,
+            inherited=book.inherited,
+            own_detectors=book.own_detectors,
+            inherited_detectors=book.inherited_detectors,
+            webhooks=self.webhooks,
+            path=self.tree.path,
+            children=self.tree.children,
+        )
