@@ -33,7 +33,8 @@ class Inbound:
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
-        self.name = str(ipaddress.ip_address(writer.get_extra_info("peername")[0]))
+        source = str(writer.get_extra_info("peername")[0])
+        self.name = str(ipaddress.ip_address(source.partition("%")[0]))
         """Address of the other agent: the connection's own source address."""
         self.in_work = 0
 

@@ -17,7 +17,7 @@ from typing import TypeVar
 import msgspec
 
 from netsonde.agent import frames
-from netsonde.model.address import host
+from netsonde.model import address
 from netsonde.model.errors import Busy, NetsondeError, ProtocolError, Unavailable
 from netsonde.wire import peer
 from netsonde.wire.frame import SCHEMA
@@ -140,10 +140,14 @@ class Dialer:
         try:
             async with asyncio.timeout(HELLO_S):
                 reader, writer = await asyncio.open_connection(
-                    name, self._peer_port, local_addr=(self._local, 0)
+                    str(address.parsed(name)),  # never a name that somebody would look up
+                    self._peer_port,
+                    local_addr=(self._local, 0),
+                    flags=socket.AI_NUMERICHOST,
                 )
-        except (OSError, TimeoutError) as error:
-            why = os.strerror(error.errno) if error.errno else "no answer"
+        except (OSError, TimeoutError, ValueError) as error:
+            numbered = error.errno if isinstance(error, OSError) else None
+            why = os.strerror(numbered) if numbered else str(error) or "no answer"
             raise Unavailable(
                 f"the agent of {name} cannot be reached on port {self._peer_port}: {why}"
             ) from None
@@ -182,7 +186,7 @@ def check_hello(message: peer.Message, name: str) -> None:
         raise ProtocolError(f"{name} began with {type(message).__name__}, not Hello")
     if message.schema != SCHEMA:
         raise ProtocolError(f"{name} speaks schema {message.schema}, this agent {SCHEMA}")
-    if host("address", message.address) != name:
+    if address.host("address", message.address) != name:
         raise ProtocolError(f"the agent at {name} calls itself {message.address}")
 
 

@@ -7,15 +7,27 @@ The one idea: a filter never asks for the family of an address, because `::ffff:
 import ipaddress
 
 from netsonde.model.errors import BadField
+from netsonde.model.text import clipped
 
 MAPPED_PREFIX = bytes(10) + b"\xff\xff"
 """First 12 bytes of every IPv4 address in a key."""
 
 
+def parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Read an address without a zone; raises ValueError for anything else.
+
+    A zone (`fe80::1%eth0`) means something on one host alone, and any text would do as one, so
+    what came from elsewhere never has one. What is read here is never a name to look up.
+    """
+    if "%" in address:
+        raise ValueError("an address with a zone means something on one host alone")
+    return ipaddress.ip_address(address)
+
+
 def mapped(address: str) -> bytes:
     """Give the 16 bytes of an IPv4 or IPv6 address; raises ValueError when it is neither."""
-    parsed = ipaddress.ip_address(address)
-    return MAPPED_PREFIX + parsed.packed if parsed.version == 4 else parsed.packed
+    found = parsed(address)
+    return MAPPED_PREFIX + found.packed if found.version == 4 else found.packed
 
 
 def text(address: bytes) -> str:
@@ -31,12 +43,13 @@ def prefix(field: str, value: str) -> str:
 
     Raises BadField naming `field`, also when host bits are set: `10.0.0.1/24` may mean either.
     """
+    allowed = "an address or prefix such as 10.0.0.0/24"
+    if "%" in value:
+        raise BadField(field, value, f"{allowed}, without a zone")
     try:
         return str(ipaddress.ip_network(value))
     except ValueError as error:
-        raise BadField(
-            field, value, f"an address or prefix such as 10.0.0.0/24 ({error})"
-        ) from None
+        raise BadField(field, value, f"{allowed} ({clipped(str(error), 120)})") from None
 
 
 def prefix_bytes(canonical: str) -> tuple[bytes, int]:
@@ -48,11 +61,11 @@ def prefix_bytes(canonical: str) -> tuple[bytes, int]:
 
 def host(field: str, value: str) -> str:
     """Check a single unicast address and give its canonical text; raises BadField."""
-    allowed = "one unicast IPv4 or IPv6 address such as 10.0.0.5"
+    allowed = "one unicast IPv4 or IPv6 address such as 10.0.0.5, without a zone"
     try:
-        parsed = ipaddress.ip_address(value)
+        found = parsed(value)
     except ValueError:
         raise BadField(field, value, allowed) from None
-    if parsed.is_multicast or parsed.is_unspecified or value == "255.255.255.255":
+    if found.is_multicast or found.is_unspecified or str(found) == "255.255.255.255":
         raise BadField(field, value, allowed)
-    return str(parsed)
+    return str(found)

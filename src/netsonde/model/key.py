@@ -177,6 +177,8 @@ def _parse_field(name: str, lengths: tuple[int, int], part: str) -> bytes:
         return struct.pack("<H" if name in ("sport", "dport") else "<B", int(part))
     if lengths == _WHOLE:
         return address.mapped(part)
+    if "%" in part:
+        raise ValueError("a prefix has no zone")
     network = ipaddress.ip_network(part)
     if network.prefixlen != lengths[network.version == 6]:
         raise ValueError("another prefix length than the key type's")

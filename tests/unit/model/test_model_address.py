@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from netsonde.model import address
 from netsonde.model.errors import BadField
+from netsonde.model.key import KeyType
 
 
 @given(st.ip_addresses())
@@ -41,3 +42,18 @@ def test_what_is_no_single_host_is_refused(value: str) -> None:
     with pytest.raises(BadField):
         address.host("src", value)
     assert address.host("src", "2001:DB8:0::1") == "2001:db8::1"
+
+
+@given(st.text(st.characters(categories=None), max_size=70), st.sampled_from(["", "/64", "/128"]))
+def test_an_address_with_a_zone_is_refused_everywhere(zone: str, length: str) -> None:
+    written = f"fe80::1%{zone}"
+    for check in (address.prefix, address.host):
+        with pytest.raises(BadField):
+            check("src", written + length)
+        with pytest.raises(BadField):
+            check("src", f"fe80::%{zone}{length}")
+    with pytest.raises(ValueError, match="address"):
+        address.mapped(written)
+    for name, part in (("src", written), ("src/24", f"fe80::%{zone}/64")):
+        with pytest.raises(BadField):
+            KeyType.parse(name).parse_key(part)

@@ -1,0 +1,40 @@
+"""Numbers from outside: from where to where they may be.
+
+The bounds leave room for sums: of 2^60 a few may be added in 64 bits before anybody looks.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+MAX_COUNT = 1 << 60
+"""Packets or bytes: 100 Gbit/s for three years."""
+MAX_TICK = 1 << 40
+"""Ticks end in the year 5454."""
+MAX_WALL_NS = (1 << 63) - 1
+"""Nanoseconds since 1970 that 64 bits hold: until 2262."""
+MAX_MS = 1 << 40
+
+Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
+"""Packets, bytes, keys, times that something happened."""
+Difference = Annotated[int, Meta(ge=-MAX_COUNT, le=MAX_COUNT)]
+"""Between two counts."""
+Tick = Annotated[int, Meta(ge=0, le=MAX_TICK)]
+"""Unix time in 100 ms."""
+WallNs = Annotated[int, Meta(ge=0, le=MAX_WALL_NS)]
+"""Unix time in nanoseconds."""
+DurationNs = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
+Milliseconds = Annotated[int, Meta(ge=0, le=MAX_MS)]
+SignedMs = Annotated[int, Meta(ge=-MAX_MS, le=MAX_MS)]
+RealMs = Annotated[float, Meta(ge=0, le=MAX_MS)]
+SignedRealMs = Annotated[float, Meta(ge=-MAX_MS, le=MAX_MS)]
+Rate = Annotated[float, Meta(ge=0, le=MAX_COUNT)]
+"""Bytes a second."""
+Ratio = Annotated[float, Meta(ge=0, le=1e6)]
+"""Of a whole; over 1 where several add up."""
+Share = Annotated[float, Meta(ge=0, le=1)]
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Number32 = Annotated[int, Meta(ge=0, le=(1 << 32) - 1)]
+"""An id of something between two processes, a schema."""
