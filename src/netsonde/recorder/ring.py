@@ -211,9 +211,17 @@ class Recorder:
         else:
             ticks = REAL_TIME_TICKS if window == REAL_TIME else window.ticks
             end_mono_ns = max(tiles[-1].ended_mono_ns, self._open_began_mono_ns() + TICK_NS)
-            begin_mono_ns = end_mono_ns - ticks * TICK_NS
-            chosen = [t for t in tiles if t.ended_mono_ns > begin_mono_ns + _HALF_TICK_NS]
-            before_ns = chosen[0].began_mono_ns - begin_mono_ns
+            asked_mono_ns = end_mono_ns - ticks * TICK_NS
+            least_mono_ns = tiles[-1].ended_mono_ns - _HALF_TICK_NS
+            # Of a tick that a question has just closed there may be too little to answer from.
+            begin_mono_ns = asked_mono_ns - (TICK_NS if asked_mono_ns >= least_mono_ns else 0)
+            chosen = [
+                tile
+                for tile in tiles
+                if tile.ended_mono_ns > begin_mono_ns + _HALF_TICK_NS
+                or tile.began_mono_ns > begin_mono_ns - _HALF_TICK_NS  # a piece
+            ]
+            before_ns = chosen[0].began_mono_ns - asked_mono_ns
             missed_ticks = max(0, (before_ns + _HALF_TICK_NS) // TICK_NS)
             last_tick = tiles[-1].last_tick
             first_tick = last_tick - ticks + 1

@@ -62,6 +62,21 @@ def test_the_last_second_is_ten_ticks_and_what_is_being_filled() -> None:
     assert sum(covered(host.recorder.cover(REAL_TIME)).values()) == 11
 
 
+def test_the_last_tick_is_one_of_which_there_is_enough() -> None:
+    """A question may close a tick when it has hardly begun, and again and again while it fills."""
+    host = Clocked()
+    for number in range(3):
+        host.add([(number, 10)])
+    began_ns = host.mono_ns
+    for ms, packets, least in ((1, 1, 11), (30, 2, 13), (50, 3, 16), (51, 4, 10), (99, 5, 15)):
+        host.recorder.add(tick(NOW + 3, [(9, packets)]), began_ns + ms * 1_000_000)
+        cover = host.recorder.cover(Window.last(1))
+        assert sum(covered(cover).values()) == least, f"{ms} ms after the boundary"
+        assert cover.first_tick == (NOW + 2 if ms <= 50 else NOW + 3)
+        assert (cover.asked_first_tick, cover.last_tick) == (NOW + 3, NOW + 3)
+        assert cover.missed_ticks == 0
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     ticks=st.lists(st.tuples(st.integers(1, 40), st.integers(0, 6)), min_size=1, max_size=80),
