@@ -15,6 +15,8 @@ from netsonde.wire.frame import HEADER, MAX_FRAME_BYTES, Codec
 
 BODY_S = 10.0
 """Seconds that a frame may take from its header to its end."""
+MOST_RETRY_S = 3600.0
+"""Longest pause before trying again that another process may tell."""
 
 T = TypeVar("T")
 
@@ -25,6 +27,7 @@ _CARRIED: dict[str, type[errors.NetsondeError]] = {
         errors.Busy,
         errors.Unavailable,
         errors.ProbeFailed,
+        errors.Unforeseen,
         errors.UnsupportedByKernel,
     )
 }
@@ -48,7 +51,9 @@ async def read(
         raise ConnectionResetError("the other side closed the connection") from None
 
 
-def refusal(kind: str, reason: str, refused: Refusal | None) -> errors.NetsondeError:
+def refusal(
+    kind: str, reason: str, refused: Refusal | None, retry_after_s: float | None = None
+) -> errors.NetsondeError:
     """Give the error that a refusal stands for; `refused` is the field that it is about, if any.
 
     A field that the other process found bad may not be the manager's: it is a ProtocolError.
@@ -57,4 +62,7 @@ def refusal(kind: str, reason: str, refused: Refusal | None) -> errors.NetsondeE
         return errors.FieldRefused(
             reason, field=refused.field, value=refused.value, allowed=refused.allowed
         )
-    return _CARRIED.get(kind, errors.ProtocolError)(reason)
+    error = _CARRIED.get(kind, errors.ProtocolError)(reason)
+    if retry_after_s is not None:
+        error.retry_after_s = min(max(0.0, retry_after_s), MOST_RETRY_S)
+    return error

@@ -180,6 +180,12 @@ def _of_monitor(status: Status | None) -> Iterator[Metric]:
     lost = [((*name, cause), n) for name, view in views for cause, n in sorted(view.drops.items())]
     yield _counter("device_drops", "Those put into no flow.", lost, "device", "cause")
     active = [((one.name,), one.active) for one in status.detectors]
+    told = ((what.partition(": "), n) for what, n in sorted(status.failures.items()))
+    failed = [((part, kind), n) for (part, _, kind), n in told]
+    text = "What failed in the monitor and ended only itself."
+    yield _counter("monitor_failures", text, failed, "part", "type")
+    refused = [((cause,), n) for cause, n in sorted(status.refused.items())]
+    yield _counter("monitor_refused", "What the monitor turned away.", refused, "cause")
     yield _gauge("alarms_active", "Alarms that are raised now.", active, "detector")
 
 

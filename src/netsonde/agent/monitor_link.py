@@ -265,5 +265,5 @@ def _expect(reply: monitor.Reply, expected: type[R]) -> R:
     if isinstance(reply, expected):
         return reply
     if isinstance(reply, monitor.Failed):
-        raise frames.refusal(reply.kind, reply.reason, reply.refusal)
+        raise frames.refusal(reply.kind, reply.reason, reply.refusal, reply.retry_after_s)
     raise ProtocolError(f"the monitor answered with {type(reply).__name__}")

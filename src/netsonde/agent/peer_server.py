@@ -138,5 +138,9 @@ class PeerServer:
 
 def _refused(number: int, error: NetsondeError) -> peer.Refused:
     return peer.Refused(
-        id=number, kind=type(error).__name__, reason=str(error), refusal=Refusal.of(error)
+        id=number,
+        kind=type(error).__name__,
+        reason=str(error),
+        refusal=Refusal.of(error),
+        retry_after_s=error.retry_after_s,
     )

@@ -86,7 +86,12 @@ class Connection:
         finally:
             del self._calls[number]
         if isinstance(reply, peer.Refused):
-            raise frames.refusal(reply.kind, f"{self.name} refused: {reply.reason}", reply.refusal)
+            raise frames.refusal(
+                reply.kind,
+                f"{self.name} refused: {reply.reason}",
+                reply.refusal,
+                reply.retry_after_s,
+            )
         return reply
 
     async def read(self, reader: asyncio.StreamReader) -> None:
@@ -113,7 +118,10 @@ class Connection:
             self._on_news(message)
         if message.id == 0 and isinstance(message, peer.Refused):
             raise frames.refusal(
-                message.kind, f"{self.name} refused us: {message.reason}", message.refusal
+                message.kind,
+                f"{self.name} refused us: {message.reason}",
+                message.refusal,
+                message.retry_after_s,
             )
         future = self._calls.get(message.id)
         if future and not future.done():
@@ -181,7 +189,12 @@ class Dialer:
 def check_hello(message: peer.Message, name: str) -> None:
     """Check the first frame of a connection; raises ProtocolError naming what does not fit."""
     if isinstance(message, peer.Refused):
-        raise frames.refusal(message.kind, f"{name} refused: {message.reason}", message.refusal)
+        raise frames.refusal(
+            message.kind,
+            f"{name} refused: {message.reason}",
+            message.refusal,
+            message.retry_after_s,
+        )
     if not isinstance(message, peer.Hello):
         raise ProtocolError(f"{name} began with {type(message).__name__}, not Hello")
     if message.schema != SCHEMA:

@@ -10,12 +10,18 @@ NetsondeError
 ├── ProbeFailed           an active measurement gave no answer          (HTTP 502)
 ├── ProtocolError         the other side spoke nonsense                (HTTP 502)
 │   └── FieldRefused      ... or found a field of ours so
+├── Unforeseen            something failed here that nobody foresaw     (HTTP 500)
 └── UnsupportedByKernel   this kernel or this user cannot do it
 """
+
+from __future__ import annotations
 
 
 class NetsondeError(Exception):
     """Root of every error a caller may want to catch."""
+
+    retry_after_s: float | None = None
+    """Seconds after which trying again makes sense, where it does."""
 
 
 class BadField(NetsondeError):
@@ -42,7 +48,11 @@ class Changed(NetsondeError):
 
 
 class Busy(NetsondeError):
-    """The host is at a limit that will pass; try again later."""
+    """The host is at a limit that will pass; try again in `retry_after_s`."""
+
+    def __init__(self, reason: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(reason)
+        self.retry_after_s = retry_after_s
 
 
 class Unavailable(NetsondeError):
@@ -68,6 +78,18 @@ class FieldRefused(ProtocolError):
         self.field = field
         self.value = value
         self.allowed = allowed
+
+
+class Unforeseen(NetsondeError):
+    """Something failed that nobody foresaw: what was asked has no answer, and all else goes on.
+
+    It is counted and logged where it happened; what is said of it names its type alone.
+    """
+
+    @classmethod
+    def of(cls, error: BaseException) -> Unforeseen:
+        """Say in a sentence that an exception ended this one thing."""
+        return cls(f"this failed inside netsonde ({type(error).__name__}); its log says more")
 
 
 class UnsupportedByKernel(NetsondeError):

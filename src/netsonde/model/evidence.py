@@ -55,6 +55,10 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """Longest tick of a host now."""
     told_one_in: int = 1
     """Flows of one in so many buckets are told where it is most; 1: all are."""
+    monitor: str = ""
+    """Id of the one monitor that counted, drawn anew at each of its starts: 32 hexadecimal digits.
+    Empty where several are added up: who adds them knows each by its own part, and an answer does
+    not grow with the fleet."""
 
     def merged(self, other: Evidence) -> Evidence:
         """Add that of other hosts; associative and commutative but for what is cut at MAX_NAMED."""

@@ -199,6 +199,13 @@ class MonitorState(msgspec.Struct, frozen=True, kw_only=True):
     """How the host's detectors fare."""
     devices: tuple[DeviceView, ...] = ()
     """Devices that its monitor views, beside the host's own packets."""
+    monitor: str = ""
+    """Id of the monitor, drawn anew at each of its starts: who finds it twice has one host twice.
+    """
+    failures: dict[str, int] = {}
+    """What failed in the monitor and ended only itself: `part: exception's type` -> how often."""
+    refused: dict[str, int] = {}
+    """What it turned away: cause -> how often."""
 
 
 class Host(MonitorState, frozen=True, kw_only=True):

@@ -24,6 +24,7 @@ import structlog
 
 from netsonde import __version__
 from netsonde.daemon import log, settings
+from netsonde.daemon.failures import Failures
 from netsonde.kernel.devices import Device, device_named
 from netsonde.kernel.hooks import AUTO, Opened, open_device, open_path, unpin
 from netsonde.kernel.path import CountingPath, Encapsulated
@@ -48,6 +49,7 @@ from netsonde.sketch.absent import placement
 
 _HASH_WORDS = 8
 _BOOT_BYTES = 4
+_ID_BYTES = 16
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,6 +141,7 @@ class Monitor:
         `viewed`: what counts at each device that is viewed.
         """
         path = self._path = opened.path
+        self._id, self._failures = os.urandom(_ID_BYTES).hex(), Failures()
         self._config, self._opened, self._kept = config, opened, kept
         reader = reader_of(path)
         gap, now_tick = close_gap(path, reader), time.time_ns() // TICK_NS
@@ -174,6 +177,8 @@ class Monitor:
             allowed_uids=frozenset({0, agent_uid}),
             software=__version__,
             encapsulated=self._config.encapsulated.value,
+            monitor=self._id,
+            failures=self._failures,
         )
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):

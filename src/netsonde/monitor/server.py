@@ -17,9 +17,10 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from netsonde.daemon.failures import Failures
 from netsonde.model.coverage import Refusal
 from netsonde.model.detector import check_all
-from netsonde.model.errors import Busy, NetsondeError, ProtocolError
+from netsonde.model.errors import Busy, NetsondeError, ProtocolError, Unforeseen
 from netsonde.model.task import Question
 from netsonde.monitor.alarms import Alarms
 from netsonde.monitor.tasks import is_of_closed
@@ -71,7 +72,10 @@ class Server:
         allowed_uids: frozenset[int],
         software: str,
         encapsulated: str,
+        monitor: str,
+        failures: Failures,
     ) -> None:
+        """`monitor`: its id, as evidence carries it."""
         self._views = views
         self._upkeep = upkeep
         self._alarms = alarms
@@ -79,6 +83,8 @@ class Server:
         self._allowed_uids = allowed_uids
         self._software = software
         self._encapsulated = encapsulated
+        self._monitor = monitor
+        self._failures = failures
         self._connections = 0
 
     async def run(self, listener: socket.socket) -> None:
@@ -114,7 +120,10 @@ class Server:
         self._alarms.call_host(hello.host)
         own = self._views.own
         welcome = wire.Welcome(
-            software=self._software, hook=own.hook, since_tick=own.ticker.since_tick
+            software=self._software,
+            hook=own.hook,
+            since_tick=own.ticker.since_tick,
+            monitor=self._monitor,
         )
         writer.write(wire.REPLIES.encode(welcome))
         while True:
@@ -123,13 +132,7 @@ class Server:
             if isinstance(request, wire.Watch):
                 await self._watched(request, reader, writer)
                 return
-            try:
-                reply = await self._reply(request)
-            except NetsondeError as error:
-                reply = wire.Failed(
-                    kind=type(error).__name__, reason=str(error), refusal=Refusal.of(error)
-                )
-            writer.write(wire.REPLIES.encode(reply))
+            writer.write(await self._replied(request))
 
     async def _watched(
         self, watch: wire.Watch, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -151,6 +154,16 @@ class Server:
                     news.cancel()
         finally:
             closed.cancel()
+
+    async def _replied(self, request: wire.Request) -> bytes:
+        """Give the frame of a reply; whatever fails ends this reply alone."""
+        try:
+            return wire.REPLIES.encode(await self._reply(request))
+        except NetsondeError as error:
+            return wire.REPLIES.encode(_failed(error))
+        except Exception as error:  # nobody foresaw it, and all else goes on
+            self._failures.note(type(request).__name__.lower(), error)
+            return wire.REPLIES.encode(_failed(Unforeseen.of(error)))
 
     async def _reply(self, request: wire.Request) -> wire.Reply:
         match request:
@@ -187,6 +200,7 @@ class Server:
             rss_bytes=usage.ru_maxrss * 1024,
             tick_ms=view.ticker.tick_ms,
             told_one_in=view.ticker.told_one_in,
+            monitor=self._monitor,
         )
         return wire.Answer(part=answered.part, evidence=evidence)
 
@@ -212,7 +226,18 @@ class Server:
             recorder=tasks.recorder.reach(),
             detectors=self._alarms.states(),
             devices=self._views.states(),
+            monitor=self._monitor,
+            failures={f"{part}: {kind}": n for (part, kind), n in self._failures.counts.items()},
         )
+
+
+def _failed(error: NetsondeError) -> wire.Failed:
+    return wire.Failed(
+        kind=type(error).__name__,
+        reason=str(error),
+        refusal=Refusal.of(error),
+        retry_after_s=error.retry_after_s,
+    )
 
 
 async def _receive(reader: asyncio.StreamReader) -> wire.Request:

@@ -6,6 +6,7 @@ Types are checked by the codec; here is what types cannot say: ranges, sizes, ca
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Sequence
 
 from netsonde.model import address, port
@@ -32,6 +33,7 @@ STEPS_TICKS = (0, 1, 10, 100)
 _MAX_TEXT = 80
 _MAX_KINDS = 64
 _MAX_SENTENCE = 2000
+_MONITOR = re.compile(r"(?:[0-9a-f]{32})?", re.ASCII)
 
 
 def check_tasks(tasks: Sequence[Task]) -> None:
@@ -104,6 +106,8 @@ def check_evidence(evidence: Evidence) -> None:
     for text in (*evidence.software, *evidence.hooks, *evidence.drops, *evidence.skew_ms, *hosts):
         if len(text) > _MAX_TEXT:
             raise BadField("evidence", text, f"names of at most {_MAX_TEXT} characters")
+    if not _MONITOR.fullmatch(evidence.monitor):
+        raise BadField("evidence", evidence.monitor, "a monitor's id of 32 hexadecimal digits")
     _check_numbers(evidence)
     for tick in (evidence.first_tick, evidence.last_tick, *(s.tick for s in evidence.clock_steps)):
         _check_tick("evidence", tick)

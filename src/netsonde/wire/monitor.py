@@ -63,6 +63,9 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Where packets are counted: `netfilter`."""
     since_tick: int
     """First tick this monitor counted."""
+    monitor: str = ""
+    """Its id, drawn anew at each start: 32 hexadecimal digits, as in the evidence of its answers.
+    Empty of one that has none."""
 
 
 class Applied(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -101,6 +104,8 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     reason: str
     refusal: Refusal | None = None
     """The field that could not be accepted, where it is about one."""
+    retry_after_s: float | None = None
+    """Of Busy: when to try again."""
 
 
 Request = Hello | Apply | Ask | AskStatus | Watch

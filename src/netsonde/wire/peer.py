@@ -161,6 +161,8 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     reason: str
     refusal: Refusal | None = None
     """The field that could not be accepted, where it is about one."""
+    retry_after_s: float | None = None
+    """Of Busy: when to try again."""
 
 
 Message = (

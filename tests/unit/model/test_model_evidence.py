@@ -63,6 +63,7 @@ def test_packets_add_up_and_the_worst_of_hosts_stands() -> None:
     both = one.merged(two)
     assert (both.packets, both.missed_ticks, both.tick_ms) == (7, 2, 800)
     assert (both.first_tick, both.last_tick) == (4, 9)
+    assert one.merged(msgspec.structs.replace(two, monitor="0f" * 16)).monitor == ""
     assert (both.software, both.hooks) == ({"1": 2}, {"tcx": ("a", "b")})
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from netsonde.daemon.failures import Failures
 from netsonde.model.bound import Bound
 from netsonde.model.detector import MAX_EVENTS, Event
 from netsonde.monitor.alarms import Alarms
@@ -115,6 +116,8 @@ def serve(path: Path, story: Callable[[EventLog, Server, Callable], Awaitable[No
             allowed_uids=frozenset({os.getuid()}),
             software="t",
             encapsulated="outer",
+            monitor="",
+            failures=Failures(),
         )
         listener = bind(path, os.getuid())
         listener.listen()

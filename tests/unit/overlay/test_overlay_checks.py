@@ -101,10 +101,13 @@ EVIDENCE = Evidence(
         {"skew_ms": {"10.0.0.2": (float("nan"), 1.0)}},
         {"skew_ms": {"10.0.0.2": (0.0, -1.0)}},
         {"cpu_ratio": float("inf")},
+        {"monitor": "0f" * 17},
+        {"monitor": "0F" * 16},
     ],
 )
 def test_a_child_cannot_send_evidence_nobody_could_have(change: dict[str, object]) -> None:
     check_evidence(EVIDENCE)
+    check_evidence(msgspec.structs.replace(EVIDENCE, monitor="0f" * 16))
     with pytest.raises(BadField):
         check_evidence(msgspec.structs.replace(EVIDENCE, **change))
 

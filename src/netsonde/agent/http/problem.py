@@ -25,6 +25,7 @@ STATUS: dict[type[errors.NetsondeError], int] = {
     errors.UnsupportedByKernel: 503,
     errors.ProbeFailed: 502,
     errors.ProtocolError: 502,
+    errors.Unforeseen: 500,
 }
 """HTTP status of every error, most special first."""
 _SHOWN_CHARS = 120
