@@ -12,7 +12,7 @@ from typing import TypeVar
 import structlog
 
 from netsonde.agent.peers import Connection, Dialer, News, Reply, Request
-from netsonde.model.errors import NetsondeError, Unavailable
+from netsonde.model.errors import NetsondeError, Unavailable, Unforeseen
 from netsonde.wire import peer
 
 FIRST_PAUSE_S = 0.1
@@ -26,7 +26,7 @@ R = TypeVar("R", bound=Reply)
 
 
 class ChildLink:
-    """Keeps one child connected while `run` runs."""
+    """Keeps one child connected while `run` runs, which may be called again after it raised."""
 
     def __init__(
         self,
@@ -65,7 +65,17 @@ class ChildLink:
         return await self._connection.call(request, expected)
 
     async def run(self) -> None:
-        """Connect, adopt, wait for the loss, and begin again."""
+        """Connect, adopt, wait for the loss, and begin again.
+
+        What nobody foresaw is raised, and until the next call is why the child cannot be asked.
+        """
+        try:
+            await self._run()
+        except Exception as error:
+            self._lose(Unforeseen.of(error))
+            raise
+
+    async def _run(self) -> None:
         pause_s = FIRST_PAUSE_S
         while True:
             try:
@@ -74,7 +84,7 @@ class ChildLink:
                     self._connection, pause_s = connection, FIRST_PAUSE_S
                     self._tried.set()
                     log.info("child connected", child=self.name)
-                    await asyncio.wait([reading])
+                    await reading
                 self._lose(Unavailable(f"connection to {self.name} lost"))
             except NetsondeError as error:
                 self._lose(error)

@@ -13,8 +13,9 @@ from typing import TypeVar
 from netsonde.agent.child import ChildLink
 from netsonde.agent.kept import Kept
 from netsonde.agent.peers import Connection, Dialer, News, Reply, Request
+from netsonde.daemon.supervisor import Supervisor
 from netsonde.model.coverage import Coverage
-from netsonde.model.errors import BadField, NetsondeError, Unavailable
+from netsonde.model.errors import BadField, NetsondeError, Unavailable, Unforeseen
 from netsonde.overlay.gather import next_budget_ms
 from netsonde.wire import peer
 
@@ -25,32 +26,31 @@ R = TypeVar("R", bound=Reply)
 
 
 class Children:
-    """Connections to all children; alive while `run` runs."""
+    """Connections to all children, from `start` on; each is a part of the daemon by itself."""
 
     def __init__(
         self,
         *,
         kept: Kept,
         dialer: Dialer,
+        supervisor: Supervisor,
         changed: Callable[[], None],
         happened: Callable[[str, peer.Happened, Collection[str]], None],
     ) -> None:
         """`changed`: called when the subtree is another; `happened`: takes a child's events."""
         self._kept = kept
         self._dialer = dialer
+        self._supervisor = supervisor
         self._changed = changed
         self._happened = happened
         self._links: dict[str, ChildLink] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._adding = asyncio.Lock()
 
-    async def run(self) -> None:
-        """Keep the children connected."""
-        async with asyncio.TaskGroup() as group:
-            self._group = group
-            for child in self._kept.tree.children:
-                self._start_link(child)
-            await asyncio.Event().wait()
+    def start(self) -> None:
+        """Connect the children, and keep them connected."""
+        for child in self._kept.tree.children:
+            self._start_link(child)
 
     async def add(self, child: str) -> peer.Adopted:
         """Adopt a child, or try again with one that is away.
@@ -71,7 +71,7 @@ class Children:
                     self._kept.tree.remove_child(child)
                     del self._links[child]
                     await _cancel(self._running.pop(child))
-                if isinstance(error, Unavailable):
+                if isinstance(error, Unavailable | Unforeseen):
                     raise
                 raise BadField(
                     "agent_addr", child, f"an agent that can be adopted ({error})"
@@ -132,7 +132,7 @@ class Children:
     def _start_link(self, child: str) -> ChildLink:
         link = ChildLink(name=child, dialer=self._dialer, adopt=self._adopt, on_news=self._hear)
         self._links[child] = link
-        self._running[child] = self._group.create_task(link.run())
+        self._running[child] = self._supervisor.start("child", link.run)
         return link
 
     def _hear(self, child: str, news: News) -> None:

@@ -43,7 +43,10 @@ class Upward(Protocol):
 
 
 class EventFlow:
-    """Feeds one ring; `run` until cancelled."""
+    """Feeds one ring by two parts, `watch` and `tell_parents`, each until cancelled.
+
+    Either may be called again after it raised, and goes on where it was.
+    """
 
     def __init__(
         self,
@@ -63,12 +66,12 @@ class EventFlow:
         """Events taken, by detector and state; those of too many detectors as `other`."""
         self._last_own = ""
         """Id of the latest event of this host's monitor."""
-
-    async def run(self) -> None:
-        """Watch the monitor and tell the parent."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._watch())
-            group.create_task(self._tell_parents())
+        self._told: Upward | None = None
+        """The parent that is sent events, its place in the ring, and what it is still to be told
+        that it missed."""
+        self._place = self._missed = 0
+        self._reached = 0
+        """The farthest place that any parent has had."""
 
     def parent_changed(self) -> None:
         """Hear that there is another connection to a parent."""
@@ -99,7 +102,8 @@ class EventFlow:
                     id=event.id,
                 )
 
-    async def _watch(self) -> None:
+    async def watch(self) -> None:
+        """Take the monitor's events; raises what nobody foresaw."""
         pause_s = FIRST_PAUSE_S
         while True:
             try:
@@ -133,27 +137,33 @@ class EventFlow:
             self._last_own = reply.events[-1].id
         self._take(reply.events, reply.dropped)
 
-    async def _tell_parents(self) -> None:
+    async def tell_parents(self) -> None:
         """Send everything held, and then what comes, to whoever is the parent.
 
         A parent that was away, or has forgotten, so has it all; what it has already it leaves out.
+        Events that cannot be sent for a reason that nobody foresaw are told as missed, so that
+        those behind them get through; the reason is raised.
         """
-        told: Upward | None = None
-        place = reached = missed = 0
         while True:
             news, parent = self._ring.news, self._parent()
-            if parent is not told:
-                told, place = parent, self._ring.first
-                missed += max(0, place - reached)
-            if parent is None or place >= self._ring.last:
+            if parent is not self._told:
+                self._told, self._place = parent, self._ring.first
+                self._missed += max(0, self._place - self._reached)
+            if parent is None or self._place >= self._ring.last:
                 await news.wait()
                 continue
-            read = self._ring.after(place, AT_ONCE)
-            message = peer.Happened(id=0, events=read.events, dropped=missed + read.missed)
+            read = self._ring.after(self._place, AT_ONCE)
+            missed = self._missed + read.missed
             try:
-                parent.send(message)
+                parent.send(peer.Happened(id=0, events=read.events, dropped=missed))
             except Busy:
                 await asyncio.sleep(BUSY_PAUSE_S)
-            else:
-                place, missed = read.place, 0
-                reached = max(reached, place)
+                continue
+            except Exception:
+                self._sent(read.place, missed + len(read.events))
+                raise
+            self._sent(read.place, 0)
+
+    def _sent(self, place: int, missed: int) -> None:
+        self._place, self._missed = place, missed
+        self._reached = max(self._reached, place)

@@ -5,13 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from netsonde.daemon.failures import Failures
 from netsonde.model.coverage import Refusal
-from netsonde.model.errors import NetsondeError
+from netsonde.model.errors import NetsondeError, Unforeseen
 from netsonde.overlay.gather import Ask, Gather, Lost, Replied
 
 
-async def carried_out(gather: Gather, ask: Callable[[Ask], Awaitable[Replied]]) -> None:
-    """Carry out a fan-in's commands at once, each within its budget, and feed it the events."""
+async def carried_out(
+    gather: Gather, ask: Callable[[Ask], Awaitable[Replied]], failures: Failures
+) -> None:
+    """Carry out a fan-in's commands at once, each within its budget, and feed it the events.
+
+    What nobody foresaw while a member was asked is noted, and costs that member alone.
+    """
 
     async def one(command: Ask) -> None:
         try:
@@ -22,6 +28,9 @@ async def carried_out(gather: Gather, ask: Callable[[Ask], Awaitable[Replied]]) 
             gather.handle(Lost(member=command.member, reason=reason))
         except NetsondeError as error:
             gather.handle(Lost(member=command.member, reason=str(error), refusal=Refusal.of(error)))
+        except Exception as error:  # whatever it is, the others' parts stand
+            failures.note("answer", error)
+            gather.handle(Lost(member=command.member, reason=str(Unforeseen.of(error))))
 
     commands = gather.start()
     if len(commands) == 1:  # a host without children needs no tasks

@@ -37,6 +37,8 @@ from netsonde.agent.state import StateFile
 from netsonde.agent.tasks import Tasks
 from netsonde.agent.webhooks import Webhooks
 from netsonde.daemon import log, settings
+from netsonde.daemon.failures import Failures
+from netsonde.daemon.supervisor import Supervisor
 from netsonde.model import address
 from netsonde.model.detectors import BUILTIN
 from netsonde.model.errors import BadField, NetsondeError, Unavailable
@@ -136,6 +138,9 @@ async def serve(
     `loaded` is called once all code is loaded and before anything is answered.
     """
     software = __version__
+    failures = Failures()
+    failures.watch(asyncio.get_running_loop())
+    supervisor = Supervisor(failures)
     dialer = Dialer(own=own, peer_port=config.peer_port, software=software)
     node = Node(
         own=own,
@@ -144,19 +149,21 @@ async def serve(
         monitor_socket=Path(config.monitor_socket),
         software=software,
         built_in=BUILTIN,
+        supervisor=supervisor,
         wall_ns=time.time_ns,
         mono_ns=time.monotonic_ns,
     )
     limits = Limits(max_bytes=config.probe_max_bytes, max_ms=config.probe_max_ms)
     async with Prober(address=own, limits=limits) as prober:
         paths = Paths(own=own, prober=prober, dialer=dialer, max_ms=config.probe_max_ms)
-        service = _service(config, software, node, paths)
+        service = _service(config, software, node, paths, supervisor)
         peers = PeerServer(
             own=own,
             software=software,
             listener=listeners.peers,
             handler=service.serve_peer,
             closed=node.peer_closed,
+            failures=failures,
         )
         http = HttpServer(application(service), listeners.http)
         await http.rehearse()
@@ -166,15 +173,26 @@ async def serve(
         # What is loaded stays: else a question now and then waits 50 ms for it to be walked.
         gc.collect()
         gc.freeze()
-        await _until_stopped(node, peers, service.webhooks, http)
+        node.start()
+        service.webhooks.start()
+        supervisor.start("peers", peers.run)
+        supervisor.start("http", http.run)
+        try:
+            await _until_stopped(supervisor)
+        finally:
+            await supervisor.close()
+            await service.webhooks.close()
 
 
-def _service(config: Settings, software: str, node: Node, paths: Paths) -> Service:
+def _service(
+    config: Settings, software: str, node: Node, paths: Paths, supervisor: Supervisor
+) -> Service:
     served = Served()
     webhooks = Webhooks(
         ring=node.ring,
         known=node.kept.webhooks,
         keep=node.kept.change_webhooks,
+        supervisor=supervisor,
         wall_ns=time.time_ns,
         draw_ratio=random.random,
     )
@@ -197,23 +215,21 @@ def _service(config: Settings, software: str, node: Node, paths: Paths) -> Servi
             webhooks=webhooks,
             served=served,
             software=software,
+            supervisor=supervisor,
             mono_s=time.monotonic,
         ),
         query_deadline_ms=config.query_deadline_ms,
+        failures=supervisor.failures,
     )
 
 
-async def _until_stopped(*parts: Node | PeerServer | Webhooks | HttpServer) -> None:
+async def _until_stopped(supervisor: Supervisor) -> None:
     log_line = structlog.get_logger()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with asyncio.TaskGroup() as group:
-        jobs = [group.create_task(part.run()) for part in parts]
-        log_line.info("agent serves")
-        await stop.wait()
-        for job in jobs:
-            job.cancel()
+    log_line.info("agent serves")
+    await supervisor.until_dead(stop)
     log_line.info("agent stopped")
 
 

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
-
+from netsonde.agent.families import Family, Values, counter, gauge
 from netsonde.agent.node import Node
 from netsonde.agent.webhooks import Webhooks
+from netsonde.daemon.supervisor import Supervisor
 from netsonde.model.errors import FieldRefused, NetsondeError
 from netsonde.model.key import KeyType
 from netsonde.model.task import Counter, Increment, Question, Task
@@ -65,29 +64,38 @@ class Metrics:
         webhooks: Webhooks,
         served: Served,
         software: str,
+        supervisor: Supervisor,
         mono_s: Callable[[], float],
     ) -> None:
         self._node = node
         self._webhooks = webhooks
         self._served = served
         self._software = software
+        self._supervisor = supervisor
         self._mono_s = mono_s
         self._one_at_a_time = asyncio.Lock()
         self._written = b""
         self._written_mono_s = float("-inf")
 
     async def scrape(self) -> bytes:
-        """Write everything in Prometheus' text format, within DEADLINE_S and a little."""
+        """Write everything in Prometheus' text format, within DEADLINE_S and a little.
+
+        A family that cannot be written is left out, noted, and costs no other.
+        """
         async with self._one_at_a_time:
             if self._mono_s() - self._written_mono_s >= SHARED_S:
                 status, counted, unasked = await self._ask()
-                registry = CollectorRegistry()
-                registry.register(
-                    _Families(
-                        [*self._own(status), *_of_monitor(status), *_of_tasks(counted, unasked)]
-                    )
-                )
-                self._written = generate_latest(registry)
+                written = []
+                for family in (
+                    *self._own(status),
+                    *_of_monitor(status),
+                    *_of_tasks(counted, unasked),
+                ):
+                    try:
+                        written.append(family())
+                    except Exception as error:  # whatever it is
+                        self._supervisor.failures.note("scrape", error)
+                self._written = b"".join([*written, self._failed()()])
                 if status is not None:
                     self._written_mono_s = self._mono_s()
             return self._written
@@ -120,113 +128,206 @@ class Metrics:
         )
         return await self._node.own_summary(question)
 
-    def _own(self, status: Status | None) -> Iterator[Metric]:
-        coverage, ring = self._node.children.coverage(), self._node.ring
-        yield _gauge("agent_info", "Version of the agent.", [((self._software,), 1)], "software")
-        up = [((), int(status is not None))]
-        yield _gauge("monitor_up", "Whether this host's monitor answers.", up)
-        yield _gauge("members", "Hosts at and below the agent.", [((), len(coverage.members))])
-        yield _gauge("members_missing", "Those not reached.", [((), len(coverage.missing))])
-        requests = [((str(code),), n) for code, n in sorted(self._served.by_status.items())]
-        yield _counter("http_requests", "Requests answered.", requests, "status")
-        yield _gauge("http_streams", "Open streams.", [((), self._served.open_streams())])
-        happened = sorted(self._node.events.happened.items())
-        yield _counter("events", "Events, of everyone below too.", happened, "detector", "state")
-        dropped = [((), ring.dropped)]
-        yield _counter("events_dropped", "Events that nobody read in time.", dropped)
-        fates = [
-            ((hook.name, fate), getattr(hook, fate))
-            for hook in self._webhooks.all()
-            for fate in ("delivered", "failed", "dropped")
-        ]
-        yield _counter("webhook_events", "Events by what became of them.", fates, "webhook", "fate")
+    def _own(self, status: Status | None) -> Iterator[Family]:
+        node, ring, served = self._node, self._node.ring, self._served
+        yield gauge(
+            "agent_info", "Version of the agent.", lambda: [((self._software,), 1)], "software"
+        )
+        up = int(status is not None)
+        yield gauge("monitor_up", "Whether this host's monitor answers.", lambda: [((), up)])
+        yield gauge(
+            "members",
+            "Hosts at and below the agent.",
+            lambda: [((), len(node.children.coverage().members))],
+        )
+        yield gauge(
+            "members_missing",
+            "Those not reached.",
+            lambda: [((), len(node.children.coverage().missing))],
+        )
+        yield counter(
+            "http_requests",
+            "Requests answered.",
+            lambda: [((str(code),), n) for code, n in sorted(served.by_status.items())],
+            "status",
+        )
+        yield gauge("http_streams", "Open streams.", lambda: [((), served.open_streams())])
+        yield counter(
+            "events",
+            "Events, of everyone below too.",
+            lambda: sorted(node.events.happened.items()),
+            "detector",
+            "state",
+        )
+        yield counter(
+            "events_dropped", "Events that nobody read in time.", lambda: [((), ring.dropped)]
+        )
+        yield counter(
+            "webhook_events",
+            "Events by what became of them.",
+            lambda: [
+                ((hook.name, fate), getattr(hook, fate))
+                for hook in self._webhooks.all()
+                for fate in ("delivered", "failed", "dropped")
+            ],
+            "webhook",
+            "fate",
+        )
+        yield counter(
+            "part_restarts",
+            "Parts of the agent that failed and were begun again.",
+            lambda: [((part,), n) for part, n in sorted(self._supervisor.restarts.items())],
+            "part",
+        )
+
+    def _failed(self) -> Family:
+        """Give what failed so far, this scrape included."""
+        counts = self._supervisor.failures.counts
+        return counter(
+            "failures",
+            "Errors of the agent itself that it survived.",
+            lambda: sorted(counts.items()),
+            "part",
+            "type",
+        )
 
 
-class _Families(Collector):
-    """Metrics that were made before."""
-
-    def __init__(self, made: Iterable[Metric]) -> None:
-        self._made = list(made)
-
-    def collect(self) -> Iterable[Metric]:
-        return self._made
-
-
-def _of_monitor(status: Status | None) -> Iterator[Metric]:
+def _of_monitor(status: Status | None) -> Iterator[Family]:
     if status is None:
         return
-    yield _gauge("monitor_info", "Where packets are counted.", [((status.hook,), 1)], "hook")
-    yield _counter("packets", "Packets seen.", [((), status.packets)])
-    yield _counter("ip_bytes", "IP bytes of these.", [((), status.ip_bytes)])
-    drops = [((cause,), n) for cause, n in sorted(status.drops.items())]
-    yield _counter("drops", "Packets seen and put into no flow.", drops, "cause")
-    yield _gauge("tick_seconds", "Length of a tick now.", [((), status.tick_ms / 1000)])
-    thinned = [((), status.told_one_in)]
-    yield _gauge("told_one_in", "Flows told to tasks: one in so many; 1 is all.", thinned)
-    yield _counter("late_ticks", "Ticks that took too long to close.", [((), status.late_ticks)])
-    yield _counter("monitor_cpu_seconds", "CPU time of the monitor.", [((), status.cpu_seconds)])
-    yield _gauge("monitor_rss_bytes", "Memory of the monitor, at most.", [((), status.rss_bytes)])
-    reach = status.recorder
-    if reach.first_tick is not None:
-        seconds = (status.last_tick + 1 - reach.first_tick) / TICKS_PER_S
-        yield _gauge("recorder_reach_seconds", "How far back can be asked.", [((), seconds)])
-    held = [((str(level.step_ms),), level.bytes) for level in reach.levels]
-    yield _gauge("recorder_bytes", "Memory of the flight recorder.", held, "step_ms")
-    views = [((view.device,), view) for view in status.devices]
-    there = [(name, int(view.gone is None)) for name, view in views]
-    yield _gauge("device_viewed", "1 while a viewed device is there.", there, "device")
-    crossed = [(name, view.packets) for name, view in views]
-    yield _counter("device_packets", "Packets that crossed it.", crossed, "device")
-    lost = [((*name, cause), n) for name, view in views for cause, n in sorted(view.drops.items())]
-    yield _counter("device_drops", "Those put into no flow.", lost, "device", "cause")
-    active = [((one.name,), one.active) for one in status.detectors]
-    told = ((what.partition(": "), n) for what, n in sorted(status.failures.items()))
-    failed = [((part, kind), n) for (part, _, kind), n in told]
-    text = "What failed in the monitor and ended only itself."
-    yield _counter("monitor_failures", text, failed, "part", "type")
-    refused = [((cause,), n) for cause, n in sorted(status.refused.items())]
-    yield _counter("monitor_refused", "What the monitor turned away.", refused, "cause")
-    yield _gauge("alarms_active", "Alarms that are raised now.", active, "detector")
+    now = status
+    yield gauge("monitor_info", "Where packets are counted.", lambda: [((now.hook,), 1)], "hook")
+    yield counter("packets", "Packets seen.", lambda: [((), now.packets)])
+    yield counter("ip_bytes", "IP bytes of these.", lambda: [((), now.ip_bytes)])
+    yield counter(
+        "drops",
+        "Packets seen and put into no flow.",
+        lambda: [((cause,), n) for cause, n in sorted(now.drops.items())],
+        "cause",
+    )
+    yield gauge("tick_seconds", "Length of a tick now.", lambda: [((), now.tick_ms / 1000)])
+    yield gauge(
+        "told_one_in",
+        "Flows told to tasks: one in so many; 1 is all.",
+        lambda: [((), now.told_one_in)],
+    )
+    yield counter(
+        "late_ticks", "Ticks that took too long to close.", lambda: [((), now.late_ticks)]
+    )
+    yield counter(
+        "monitor_cpu_seconds", "CPU time of the monitor.", lambda: [((), now.cpu_seconds)]
+    )
+    yield gauge(
+        "monitor_rss_bytes", "Memory of the monitor, at most.", lambda: [((), now.rss_bytes)]
+    )
+    first_tick = now.recorder.first_tick
+    if first_tick is not None:
+        reach_s = (now.last_tick + 1 - first_tick) / TICKS_PER_S
+        yield gauge("recorder_reach_seconds", "How far back can be asked.", lambda: [((), reach_s)])
+    yield gauge(
+        "recorder_bytes",
+        "Memory of the flight recorder.",
+        lambda: [((str(level.step_ms),), level.bytes) for level in now.recorder.levels],
+        "step_ms",
+    )
+    yield from _of_devices(now)
+    yield counter(
+        "monitor_failures",
+        "What failed in the monitor and ended only itself.",
+        lambda: [
+            ((part, kind), n)
+            for (part, _, kind), n in sorted(
+                (what.partition(": "), n) for what, n in now.failures.items()
+            )
+        ],
+        "part",
+        "type",
+    )
+    yield counter(
+        "monitor_refused",
+        "What the monitor turned away.",
+        lambda: [((cause,), n) for cause, n in sorted(now.refused.items())],
+        "cause",
+    )
+    yield gauge(
+        "alarms_active",
+        "Alarms that are raised now.",
+        lambda: [((one.name,), one.active) for one in now.detectors],
+        "detector",
+    )
 
 
-def _of_tasks(counted: list[_Counted], unasked: int) -> Iterator[Metric]:
-    totals = {(one.task.series, str(one.task.id)): one.summary for one in counted}
+def _of_devices(now: Status) -> Iterator[Family]:
+    yield gauge(
+        "device_viewed",
+        "1 while a viewed device is there.",
+        lambda: [((view.device,), int(view.gone is None)) for view in now.devices],
+        "device",
+    )
+    yield counter(
+        "device_packets",
+        "Packets that crossed it.",
+        lambda: [((view.device,), view.packets) for view in now.devices],
+        "device",
+    )
+    yield counter(
+        "device_drops",
+        "Those put into no flow.",
+        lambda: [
+            ((view.device, cause), n)
+            for view in now.devices
+            for cause, n in sorted(view.drops.items())
+        ],
+        "device",
+        "cause",
+    )
+
+
+def _of_tasks(counted: list[_Counted], unasked: int) -> Iterator[Family]:
+    totals: dict[tuple[str, str], Summary] = {
+        (one.task.series, str(one.task.id)): one.summary for one in counted
+    }
     for unit in ("packets", "bytes"):
-        bounds = [
-            (names, getattr(summary, f"total_{unit}").estimate) for names, summary in totals.items()
-        ]
-        yield _counter(f"task_{unit}", f"What a task took, in {unit}.", bounds, "series", "task")
-    keys: dict[Increment, list[tuple[tuple[str, ...], float]]] = {kind: [] for kind in Increment}
-    cut = 0
-    for one in counted:
-        if one.counter is not None:
+        yield counter(
+            f"task_{unit}",
+            f"What a task took, in {unit}.",
+            partial(_totals_of, totals, unit),
+            "series",
+            "task",
+        )
+    keys = _Keys()
+    for kind in Increment:
+        yield gauge(
+            f"task_key_{kind.value}",
+            f"Largest keys of a counter, in {kind.value}.",
+            partial(keys.of, counted, kind),
+            "task",
+            "by",
+            "key",
+        )
+    yield gauge("scrape_keys_cut", "Keys that this scrape leaves out.", lambda: [((), keys.cut)])
+    yield gauge("scrape_counters_cut", "Counters that it leaves out.", lambda: [((), unasked)])
+
+
+def _totals_of(totals: dict[tuple[str, str], Summary], unit: str) -> Values:
+    return [(names, getattr(each, f"total_{unit}").estimate) for names, each in totals.items()]
+
+
+class _Keys:
+    """The largest keys of counters, and how many there was no room for."""
+
+    def __init__(self) -> None:
+        self.cut = 0
+        self._room = MAX_KEY_SERIES
+
+    def of(self, counted: list[_Counted], kind: Increment) -> Values:
+        for one in counted:
+            if one.counter is None or one.counter.increment is not kind:
+                continue
             by, rows = one.counter.key_type, one.summary.rows()
-            room = MAX_KEY_SERIES - sum(map(len, keys.values()))
-            shown = rows[: min(MAX_KEYS, max(0, room))]
-            cut += max(0, one.summary.distinct.estimate - len(shown))
+            shown = rows[: min(MAX_KEYS, self._room)]
+            self._room -= len(shown)
+            self.cut += max(0, one.summary.distinct.estimate - len(shown))
             write = KeyType.parse(by).format
-            keys[one.counter.increment] += [
-                ((str(one.task.id), by, write(row.key)), row.count.estimate) for row in shown
-            ]
-    for kind, values in keys.items():
-        text = f"Largest keys of a counter, in {kind.value}."
-        yield _gauge(f"task_key_{kind.value}", text, values, "task", "by", "key")
-    yield _gauge("scrape_keys_cut", "Keys that this scrape leaves out.", [((), cut)])
-    yield _gauge("scrape_counters_cut", "Counters that it leaves out.", [((), unasked)])
-
-
-_Values = Iterable[tuple[tuple[str, ...], float]]
-
-
-def _gauge(name: str, text: str, values: _Values, *labels: str) -> Metric:
-    family = GaugeMetricFamily(f"netsonde_{name}", text, labels=labels)
-    for names, value in values:
-        family.add_metric(names, value)
-    return family
-
-
-def _counter(name: str, text: str, values: _Values, *labels: str) -> Metric:
-    family = CounterMetricFamily(f"netsonde_{name}", text, labels=labels)
-    for names, value in values:
-        family.add_metric(names, value)
-    return family
+            for row in shown:
+                yield (str(one.task.id), by, write(row.key)), row.count.estimate

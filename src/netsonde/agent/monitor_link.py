@@ -18,7 +18,8 @@ from typing import TypeVar
 import structlog
 
 from netsonde.agent import frames
-from netsonde.model.errors import Busy, NetsondeError, ProtocolError, Unavailable
+from netsonde.daemon.failures import Failures
+from netsonde.model.errors import Busy, NetsondeError, ProtocolError, Unavailable, Unforeseen
 from netsonde.model.task import Question
 from netsonde.wire import monitor
 from netsonde.wire.frame import HEADER, SCHEMA
@@ -98,7 +99,7 @@ class _Session(asyncio.Protocol):
                 reply = monitor.REPLIES.decode(bytes(self._came[HEADER.size : end]))
                 del self._came[:end]
                 self._take(reply)
-        except ProtocolError as error:
+        except Exception as error:  # whatever it is, the link begins again with another session
             self._lose(error)
 
     def send(self, turn: _Turn) -> None:
@@ -158,17 +159,27 @@ class MonitorLink:
     """Client of the monitor's unix socket; `run` keeps it connected until cancelled."""
 
     def __init__(
-        self, *, path: Path, desired: Callable[[], monitor.Apply], software: str, host: str
+        self,
+        *,
+        path: Path,
+        desired: Callable[[], monitor.Apply],
+        software: str,
+        host: str,
+        failures: Failures,
     ) -> None:
         self._path = path
         self._desired = desired
         self._hello = monitor.Hello(software=software, host=host)
+        self._failures = failures
         self._waiting: deque[_Turn] = deque()
         self._session: _Session | None = None
         self._away: str | None = "not connected yet"
 
     async def run(self) -> None:
-        """Connect, apply, serve; after a loss wait 0.1 to 1 s and begin again."""
+        """Connect, apply, serve; after a loss wait 0.1 to 1 s and begin again.
+
+        What nobody foresaw is raised, and refuses who waits; it may be called again then.
+        """
         pause_s = FIRST_PAUSE_S
         while True:
             try:
@@ -176,6 +187,9 @@ class MonitorLink:
             except (NetsondeError, OSError, TimeoutError) as error:
                 pause_s = FIRST_PAUSE_S if self._away is None else min(2 * pause_s, LAST_PAUSE_S)
                 self._lose(str(error) or "it does not answer")
+            except Exception as error:
+                self._lose(str(Unforeseen.of(error)))
+                raise
             await asyncio.sleep(pause_s)
 
     async def apply(self) -> None:
@@ -213,14 +227,17 @@ class MonitorLink:
         session = self._session
         while session is not None and self._waiting and len(session.sent) < SENT_AHEAD:
             turn = self._waiting.popleft()
-            if isinstance(turn.request, monitor.Apply):
-                turn.request = self._desired()
-            elif not turn.waited_for:
-                continue
             try:
+                if isinstance(turn.request, monitor.Apply):
+                    turn.request = self._desired()
+                elif not turn.waited_for:
+                    continue
                 session.send(turn)
             except ProtocolError as error:  # it is too long
                 turn.end(error)
+            except Exception as error:  # whoever takes the turns may be another's request
+                self._failures.note("monitor", error)
+                turn.end(Unforeseen.of(error))
 
     def _lose(self, reason: str) -> None:
         """Refuse everyone who waits, and everyone who comes until the next session."""

@@ -6,7 +6,6 @@ afterwards, always as the whole latest state, so nothing depends on the order of
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from netsonde.agent.monitor_link import MonitorLink
 from netsonde.agent.peer_server import Inbound
 from netsonde.agent.peers import Dialer
 from netsonde.agent.state import StateFile
+from netsonde.daemon.supervisor import Supervisor
 from netsonde.model.coverage import Coverage
 from netsonde.model.detector import Detector
 from netsonde.model.errors import BadField, Busy, NotFound
@@ -57,7 +57,7 @@ class Pushed:
 
 
 class Node:
-    """This host's tree, tasks and connections; alive while `run` runs."""
+    """This host's tree, tasks and connections, which live from `start` on."""
 
     def __init__(
         self,
@@ -68,11 +68,13 @@ class Node:
         monitor_socket: Path,
         software: str,
         built_in: Sequence[Detector],
+        supervisor: Supervisor,
         wall_ns: Callable[[], int],
         mono_ns: Callable[[], int],
     ) -> None:
         self.kept = Kept(own, file)
         self._built_in = tuple(built_in)
+        self._supervisor = supervisor
         self._wall_ns = wall_ns
         self._mono_ns = mono_ns
         self.ring = EventRing()
@@ -84,11 +86,16 @@ class Node:
             parent=self._upward,
         )
         self._monitor = MonitorLink(
-            path=monitor_socket, desired=self._desired, software=software, host=own
+            path=monitor_socket,
+            desired=self._desired,
+            software=software,
+            host=own,
+            failures=supervisor.failures,
         )
         self.children = Children(
             kept=self.kept,
             dialer=dialer,
+            supervisor=supervisor,
             changed=self._subtree_changed,
             happened=self.events.take_from_child,
         )
@@ -104,12 +111,12 @@ class Node:
         """This host's tasks and detectors."""
         return self.kept.book
 
-    async def run(self) -> None:
-        """Keep the monitor and the children connected."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._monitor.run())
-            group.create_task(self.events.run())
-            group.create_task(self.children.run())
+    def start(self) -> None:
+        """Connect the monitor and the children, and keep them connected."""
+        self._supervisor.start("monitor", self._monitor.run)
+        self._supervisor.start("events", self.events.watch)
+        self._supervisor.start("parent", self.events.tell_parents)
+        self.children.start()
 
     async def push(self, scope: Scope, budget_ms: int) -> Pushed:
         """Bring the latest tasks to the monitor and, for a subtree, to everyone below."""
@@ -127,7 +134,7 @@ class Node:
             return Replied(member=member, coverage=adopted.coverage)
 
         gather = self._gather(scope, budget_ms, summarised=False)
-        await carried_out(gather, ask)
+        await carried_out(gather, ask, self._supervisor.failures)
         return Pushed(coverage=gather.result(1).coverage, dropped=tuple(dropped[:MAX_DROPPED]))
 
     async def ask(self, question: Question, scope: Scope, budget_ms: int) -> Gathered:
@@ -141,7 +148,7 @@ class Node:
             return await self._part_of(member, query)
 
         gather = self._gather(scope, budget_ms, summarised=True)
-        await carried_out(gather, ask)
+        await carried_out(gather, ask, self._supervisor.failures)
         return gather.result(question.limit)
 
     async def own_summary(self, question: Question) -> Summary:

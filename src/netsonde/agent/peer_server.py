@@ -15,8 +15,9 @@ import structlog
 
 from netsonde.agent import frames
 from netsonde.agent.peers import HELLO_S, MAX_UNSENT_BYTES, Reply, Request, check_hello, tune
+from netsonde.daemon.failures import Failures
 from netsonde.model.coverage import Refusal
-from netsonde.model.errors import Busy, NetsondeError, ProtocolError
+from netsonde.model.errors import Busy, NetsondeError, ProtocolError, Unforeseen
 from netsonde.wire import peer
 
 MAX_CONNECTIONS = 64
@@ -60,23 +61,26 @@ class PeerServer:
         listener: socket.socket,
         handler: Handler,
         closed: Callable[[Inbound], None],
+        failures: Failures,
     ) -> None:
         self._hello = peer.Hello(software=software, address=own)
         self._listener = listener
         self._handler = handler
         self._closed = closed
+        self._failures = failures
         self._connections = 0
-        self.faults = 0
-        """Connections ended by an error of this program."""
 
     async def run(self) -> None:
-        """Accept and serve; a connection's errors end that connection alone."""
+        """Accept and serve; a connection's errors end that connection alone.
+
+        May be called again after it raised.
+        """
         async with asyncio.TaskGroup() as group:
 
             def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
                 group.create_task(self._serve(reader, writer))
 
-            server = await asyncio.start_server(accept, sock=self._listener)
+            server = await asyncio.start_server(accept, sock=self._listener.dup())
             try:
                 await asyncio.Event().wait()
             finally:
@@ -93,10 +97,10 @@ class PeerServer:
                 await self._converse(reader, writer, inbound)
             except* (NetsondeError, OSError, TimeoutError) as group:
                 log.info("peer gone", peer=inbound.name, reason=str(group.exceptions[0]))
-            except* Exception as group:
-                self.faults += 1
-                log.error("peer connection failed", peer=inbound.name, exc_info=group)
-            self._closed(inbound)
+            finally:
+                self._closed(inbound)
+        except Exception as error:  # whatever it is, the other connections go on
+            self._failures.note("peer", error)
         finally:
             self._connections -= 1
             writer.transport.abort()
@@ -132,6 +136,9 @@ class PeerServer:
             inbound.send(msgspec.structs.replace(reply, id=request.id))
         except NetsondeError as error:
             inbound.send(_refused(request.id, error))
+        except Exception as error:  # whatever it is, the connection's other requests go on
+            self._failures.note("answer", error)
+            inbound.send(_refused(request.id, Unforeseen.of(error)))
         finally:
             inbound.in_work -= 1
 

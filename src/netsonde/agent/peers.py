@@ -18,7 +18,13 @@ import msgspec
 
 from netsonde.agent import frames
 from netsonde.model import address
-from netsonde.model.errors import Busy, NetsondeError, ProtocolError, Unavailable
+from netsonde.model.errors import (
+    Busy,
+    NetsondeError,
+    ProtocolError,
+    Unavailable,
+    Unforeseen,
+)
 from netsonde.wire import peer
 from netsonde.wire.frame import SCHEMA
 
@@ -95,13 +101,20 @@ class Connection:
         return reply
 
     async def read(self, reader: asyncio.StreamReader) -> None:
-        """Hand out replies until the connection is lost; then everyone who waits is told."""
+        """Hand out replies until the connection is lost; then everyone who waits is told.
+
+        Returns when it is lost; what nobody foresaw, also in who takes news, ends it too and is
+        raised.
+        """
         reason = "the agent was stopped"
         try:
             while True:
                 self._take(await frames.read(reader, peer.MESSAGES))
         except (NetsondeError, OSError, TimeoutError) as error:
             reason = str(error) or "a frame came too slowly"
+        except Exception as error:
+            reason = str(Unforeseen.of(error))
+            raise
         finally:
             self._lost = Unavailable(f"connection to {self.name} lost: {reason}")
             for future in self._calls.values():

@@ -19,6 +19,7 @@ from netsonde.agent.peers import Reply, Request
 from netsonde.agent.questions import Questions
 from netsonde.agent.tasks import Tasks
 from netsonde.agent.webhooks import Webhooks
+from netsonde.daemon.failures import Failures
 from netsonde.model.coverage import Coverage
 from netsonde.model.errors import Unavailable
 from netsonde.model.resource import Host
@@ -41,6 +42,7 @@ class Service:
         metrics: Metrics,
         software: str,
         query_deadline_ms: int,
+        failures: Failures,
     ) -> None:
         self.tasks = tasks
         self.detectors = detectors
@@ -49,6 +51,7 @@ class Service:
         self.served = served
         self.metrics = metrics
         self.ring = node.ring
+        self.failures = failures
         self._node = node
         self._software = software
         self._paths = paths

@@ -11,14 +11,16 @@ import socket
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import httpx
 import msgspec
 import structlog
 
 from netsonde.agent.event_ring import EventRing
+from netsonde.daemon.supervisor import Supervisor
 from netsonde.model.detector import Event
-from netsonde.model.errors import BadField, NotFound
+from netsonde.model.errors import BadField, NotFound, Unforeseen
 from netsonde.model.resource import Webhook, WebhookBody
 
 MAX_WEBHOOKS = 16
@@ -45,7 +47,7 @@ class _Hook:
 
 
 class Webhooks:
-    """The webhooks of one agent; `run` until cancelled."""
+    """The webhooks of one agent, from `start` to `close`; each is a part of the daemon."""
 
     def __init__(
         self,
@@ -53,6 +55,7 @@ class Webhooks:
         ring: EventRing,
         known: Mapping[str, Webhook],
         keep: Callable[[dict[str, Webhook]], None],
+        supervisor: Supervisor,
         wall_ns: Callable[[], int],
         draw_ratio: Callable[[], float],
     ) -> None:
@@ -61,21 +64,19 @@ class Webhooks:
         self._keep = keep
         self._wall_ns = wall_ns
         self._draw_ratio = draw_ratio
+        self._supervisor = supervisor
         self._client: httpx.AsyncClient | None = None
-        self._group: asyncio.TaskGroup | None = None
         self._hooks = {name: self._made(webhook) for name, webhook in known.items()}
 
-    async def run(self) -> None:
+    def start(self) -> None:
         """Send events as they come."""
-        try:
-            async with asyncio.TaskGroup() as self._group:
-                for name in self._hooks:
-                    self._start(name)
-                await asyncio.Event().wait()
-        finally:
-            self._group = None
-            if self._client is not None:
-                await self._client.aclose()
+        for name in self._hooks:
+            self._start(name)
+
+    async def close(self) -> None:
+        """Close connections, once nothing is sent any more."""
+        if self._client is not None:
+            await self._client.aclose()
 
     async def rehearse(self) -> None:
         """Send something to nobody, so that all code is loaded afterwards; see `HttpServer`."""
@@ -127,9 +128,8 @@ class Webhooks:
         )
 
     def _start(self, name: str) -> None:
-        if self._group is not None:
-            hook = self._hooks[name]
-            hook.sending = self._group.create_task(self._send_all(name, hook))
+        hook = self._hooks[name]
+        hook.sending = self._supervisor.start("webhook", partial(self._send_all, name, hook))
 
     def _stop(self, name: str) -> None:
         hook = self._hooks.get(name)
@@ -141,10 +141,15 @@ class Webhooks:
             await self._ring.wait_after(hook.place)
             read = self._ring.after(hook.place, 1)
             hook.dropped += read.missed
-            for event in read.events:
-                if self._wants(hook, event):
-                    await self._deliver(name, hook, event)
-            hook.place = read.place
+            try:
+                for event in read.events:
+                    if self._wants(hook, event):
+                        await self._deliver(name, hook, event)
+            except Exception:  # it may be this event's, so it goes on with the next
+                hook.failed += 1
+                raise
+            finally:
+                hook.place = read.place
 
     def _wants(self, hook: _Hook, event: Event) -> bool:
         chosen = hook.webhook.detectors
@@ -157,7 +162,11 @@ class Webhooks:
         """
         pause_s, why, body = FIRST_PAUSE_S, "", msgspec.json.encode(event)
         for _ in range(TRIES):
-            status, why = await self._post(hook.webhook.url, body)
+            try:
+                status, why = await self._post(hook.webhook.url, body)
+            except Exception as error:  # whatever it is, another try may do, or the next event
+                self._supervisor.failures.note("webhook", error)
+                status, why = 0, str(Unforeseen.of(error))
             if 200 <= status < 300:
                 hook.delivered += 1
                 return

@@ -7,6 +7,7 @@ noted and it is called again after a pause, while all others go on.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter as Tally
 from collections.abc import Awaitable, Callable
 
 from netsonde.daemon.failures import Failures
@@ -33,6 +34,8 @@ class Supervisor:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.failures = failures
+        self.restarts: Tally[str] = Tally()
+        """How often a part was begun again, by its name."""
         self._sleep = sleep
         self._tasks: set[asyncio.Task[None]] = set()
         self._dead: asyncio.Future[None] | None = None
@@ -80,6 +83,7 @@ class Supervisor:
             if clock() - begun_s >= CALM_S:
                 pause_s = FIRST_PAUSE_S
             await self._sleep(pause_s)
+            self.restarts[name] += 1
             pause_s = min(2 * pause_s, LAST_PAUSE_S)
 
     async def _vital(self, part: Part) -> None:

@@ -236,13 +236,18 @@ class Agent:
             query_deadline_ms=self._fleet.query_deadline_ms,
         )
         at = main.place(config)
-        self._task = asyncio.create_task(main.serve(config, at.own, main.listen(at), lambda: None))
+        self._task = asyncio.create_task(self._serve(config, at))
         greeted = asyncio.create_task(self.client.get("/"))
         await asyncio.wait({greeted, self._task}, return_when=asyncio.FIRST_COMPLETED)
         assert not self._task.done(), self._task.exception()
         await greeted
         if monitored:
             await self.monitor.connected.wait()
+
+    async def _serve(self, config: main.Settings, at: main.Place) -> None:
+        listeners = main.listen(at)
+        with listeners.http, listeners.peers:
+            await main.serve(config, at.own, listeners, lambda: None)
 
     async def until(self, holds: Callable[[httpx.Response], bool], **fields: object) -> None:
         """Send a message until its reply is as wanted."""

@@ -11,6 +11,7 @@ import pytest
 
 from netsonde.agent import frames
 from netsonde.agent.monitor_link import MAX_WAITING, SENT_AHEAD, MonitorLink
+from netsonde.daemon.failures import Failures
 from netsonde.model.errors import Busy, ProtocolError, Unavailable
 from netsonde.model.evidence import Evidence
 from netsonde.model.task import Filter, Question
@@ -41,7 +42,9 @@ def tell(path: Path, story: Story) -> None:
 
     async def play() -> None:
         async with await asyncio.start_unix_server(serve, path), asyncio.timeout(20):
-            link = MonitorLink(path=path, desired=desired, software="t", host="h")
+            link = MonitorLink(
+                path=path, desired=desired, software="t", host="h", failures=Failures()
+            )
             await story(asyncio.create_task(link.run()), connected.get)
 
     asyncio.run(play())
@@ -76,7 +79,9 @@ class Scripted:
     """A monitor that answers when the test says so."""
 
     def __init__(self, path: Path) -> None:
-        self.link = MonitorLink(path=path, desired=desired, software="t", host="h")
+        self.link = MonitorLink(
+            path=path, desired=desired, software="t", host="h", failures=Failures()
+        )
         self._path = path
         self._writers: list[asyncio.StreamWriter] = []
         self.connected: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = (

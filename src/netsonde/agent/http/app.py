@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import structlog
 from litestar import Litestar, MediaType, Request, Response, get, post
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
@@ -39,17 +38,22 @@ _VERSIONED = "/v1"
 AnyRequest = Request[Any, Any, Any]
 AnyResponse = Response[str] | Response[bytes]
 
-log = structlog.get_logger()
-
 
 def application(service: Service) -> Litestar:
     """Build the ASGI application over a service."""
+
+    def fail(request: AnyRequest, error: Exception) -> AnyResponse:
+        """Say that nobody foresaw this; every other request goes on."""
+        service.failures.note("answer", error)
+        return _refuse(request, errors.Unforeseen.of(error))
+
     handlers: ExceptionHandlersMap = {
         errors.NetsondeError: _refuse,
         HTTPException: _refuse_http,
         TimeoutError: _refuse_slow,
-        Exception: _fail,
+        Exception: fail,
     }
+
     routes = [*_prototype(service), *metrics.routes(service.metrics), *document.pages()]
 
     async def count(message: Message, _: Scope) -> None:
@@ -69,7 +73,7 @@ def application(service: Service) -> Litestar:
 
 def versioned(service: Service) -> list[HTTPRouteHandler]:
     """Give the handlers of `/v1`, which the OpenAPI document describes."""
-    open_streams = Streams()
+    open_streams = Streams(service.failures)
     service.served.open_streams = lambda: open_streams.open
     return [
         *tasks.routes(service.tasks),
@@ -128,10 +132,3 @@ def _refuse_slow(request: AnyRequest, _: TimeoutError) -> AnyResponse:
     if _is_versioned(request):
         return problem.respond(408, sentence, field="body", allowed=f"{BODY_S:.0f} s")
     return _text(sentence, 408)
-
-
-def _fail(request: AnyRequest, error: Exception) -> AnyResponse:
-    log.error("request failed", path=request.url.path, exc_info=error)
-    if _is_versioned(request):
-        return problem.respond(500, "the agent failed at this request; its log says where")
-    return _text("the agent failed at this message; its log says where", 500)

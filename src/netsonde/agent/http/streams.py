@@ -15,8 +15,10 @@ import msgspec
 from litestar.response import Stream
 
 from netsonde.agent.event_ring import EventRing
+from netsonde.agent.http import problem
+from netsonde.daemon.failures import Failures
 from netsonde.model.detector import Event
-from netsonde.model.errors import Busy
+from netsonde.model.errors import Busy, Unforeseen
 
 MAX_STREAMS = 16
 """Streams of one agent at a time."""
@@ -30,7 +32,8 @@ _AT_ONCE = 16
 class Streams:
     """The streams of one agent."""
 
-    def __init__(self) -> None:
+    def __init__(self, failures: Failures) -> None:
+        self._failures = failures
         self.open = 0
 
     def respond(self, frames: Callable[[], AsyncIterator[bytes]]) -> Stream:
@@ -48,6 +51,9 @@ class Streams:
             yield b": netsonde\n\n"
             async for one in frames():
                 yield one
+        except Exception as error:  # whatever it is, it ends this stream alone, and says so
+            self._failures.note("stream", error)
+            yield frame("problem", problem.described(Unforeseen.of(error)))
         finally:
             self.open -= 1
 
