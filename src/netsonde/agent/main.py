@@ -177,11 +177,7 @@ async def serve(
         service.webhooks.start()
         supervisor.start("peers", peers.run)
         supervisor.start("http", http.run)
-        try:
-            await _until_stopped(supervisor)
-        finally:
-            await supervisor.close()
-            await service.webhooks.close()
+        await _until_stopped(supervisor, service.webhooks)
 
 
 def _service(
@@ -223,13 +219,17 @@ def _service(
     )
 
 
-async def _until_stopped(supervisor: Supervisor) -> None:
+async def _until_stopped(supervisor: Supervisor, webhooks: Webhooks) -> None:
     log_line = structlog.get_logger()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     log_line.info("agent serves")
-    await supervisor.until_dead(stop)
+    try:
+        await supervisor.until_dead(stop)
+    finally:
+        await supervisor.close()
+        await webhooks.close()
     log_line.info("agent stopped")
 
 

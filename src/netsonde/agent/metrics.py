@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from netsonde.agent.families import Family, Values, counter, gauge
+from netsonde.agent.monitor_metrics import of_monitor
 from netsonde.agent.node import Node
 from netsonde.agent.webhooks import Webhooks
 from netsonde.daemon.supervisor import Supervisor
 from netsonde.model.errors import FieldRefused, NetsondeError
 from netsonde.model.key import KeyType
 from netsonde.model.task import Counter, Increment, Question, Task
-from netsonde.model.window import TICKS_PER_S
 from netsonde.sketch.summary import Summary
 from netsonde.wire.monitor import Status
 
@@ -88,7 +88,7 @@ class Metrics:
                 written = []
                 for family in (
                     *self._own(status),
-                    *_of_monitor(status),
+                    *of_monitor(status),
                     *_of_tasks(counted, unasked),
                 ):
                     try:
@@ -129,7 +129,7 @@ class Metrics:
         return await self._node.own_summary(question)
 
     def _own(self, status: Status | None) -> Iterator[Family]:
-        node, ring, served = self._node, self._node.ring, self._served
+        node, served = self._node, self._served
         yield gauge(
             "agent_info", "Version of the agent.", lambda: [((self._software,), 1)], "software"
         )
@@ -152,6 +152,16 @@ class Metrics:
             "status",
         )
         yield gauge("http_streams", "Open streams.", lambda: [((), served.open_streams())])
+        yield from self._of_events()
+        yield counter(
+            "part_restarts",
+            "Parts of the agent that failed and were begun again.",
+            lambda: [((part,), n) for part, n in sorted(self._supervisor.restarts.items())],
+            "part",
+        )
+
+    def _of_events(self) -> Iterator[Family]:
+        node, ring = self._node, self._node.ring
         yield counter(
             "events",
             "Events, of everyone below too.",
@@ -173,12 +183,6 @@ class Metrics:
             "webhook",
             "fate",
         )
-        yield counter(
-            "part_restarts",
-            "Parts of the agent that failed and were begun again.",
-            lambda: [((part,), n) for part, n in sorted(self._supervisor.restarts.items())],
-            "part",
-        )
 
     def _failed(self) -> Family:
         """Give what failed so far, this scrape included."""
@@ -190,97 +194,6 @@ class Metrics:
             "part",
             "type",
         )
-
-
-def _of_monitor(status: Status | None) -> Iterator[Family]:
-    if status is None:
-        return
-    now = status
-    yield gauge("monitor_info", "Where packets are counted.", lambda: [((now.hook,), 1)], "hook")
-    yield counter("packets", "Packets seen.", lambda: [((), now.packets)])
-    yield counter("ip_bytes", "IP bytes of these.", lambda: [((), now.ip_bytes)])
-    yield counter(
-        "drops",
-        "Packets seen and put into no flow.",
-        lambda: [((cause,), n) for cause, n in sorted(now.drops.items())],
-        "cause",
-    )
-    yield gauge("tick_seconds", "Length of a tick now.", lambda: [((), now.tick_ms / 1000)])
-    yield gauge(
-        "told_one_in",
-        "Flows told to tasks: one in so many; 1 is all.",
-        lambda: [((), now.told_one_in)],
-    )
-    yield counter(
-        "late_ticks", "Ticks that took too long to close.", lambda: [((), now.late_ticks)]
-    )
-    yield counter(
-        "monitor_cpu_seconds", "CPU time of the monitor.", lambda: [((), now.cpu_seconds)]
-    )
-    yield gauge(
-        "monitor_rss_bytes", "Memory of the monitor, at most.", lambda: [((), now.rss_bytes)]
-    )
-    first_tick = now.recorder.first_tick
-    if first_tick is not None:
-        reach_s = (now.last_tick + 1 - first_tick) / TICKS_PER_S
-        yield gauge("recorder_reach_seconds", "How far back can be asked.", lambda: [((), reach_s)])
-    yield gauge(
-        "recorder_bytes",
-        "Memory of the flight recorder.",
-        lambda: [((str(level.step_ms),), level.bytes) for level in now.recorder.levels],
-        "step_ms",
-    )
-    yield from _of_devices(now)
-    yield counter(
-        "monitor_failures",
-        "What failed in the monitor and ended only itself.",
-        lambda: [
-            ((part, kind), n)
-            for (part, _, kind), n in sorted(
-                (what.partition(": "), n) for what, n in now.failures.items()
-            )
-        ],
-        "part",
-        "type",
-    )
-    yield counter(
-        "monitor_refused",
-        "What the monitor turned away.",
-        lambda: [((cause,), n) for cause, n in sorted(now.refused.items())],
-        "cause",
-    )
-    yield gauge(
-        "alarms_active",
-        "Alarms that are raised now.",
-        lambda: [((one.name,), one.active) for one in now.detectors],
-        "detector",
-    )
-
-
-def _of_devices(now: Status) -> Iterator[Family]:
-    yield gauge(
-        "device_viewed",
-        "1 while a viewed device is there.",
-        lambda: [((view.device,), int(view.gone is None)) for view in now.devices],
-        "device",
-    )
-    yield counter(
-        "device_packets",
-        "Packets that crossed it.",
-        lambda: [((view.device,), view.packets) for view in now.devices],
-        "device",
-    )
-    yield counter(
-        "device_drops",
-        "Those put into no flow.",
-        lambda: [
-            ((view.device, cause), n)
-            for view in now.devices
-            for cause, n in sorted(view.drops.items())
-        ],
-        "device",
-        "cause",
-    )
 
 
 def _of_tasks(counted: list[_Counted], unasked: int) -> Iterator[Family]:
