@@ -6,8 +6,10 @@ out. `kill` ends one as SIGKILL would: its connections break, it says nothing.
 
 import asyncio
 import functools
+import random
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -33,8 +35,11 @@ POLL_S = 0.01
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.2", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """Give a port that nobody listens on and that no connection is given by the kernel."""
+    while True:
+        port = random.SystemRandom().randrange(10_000, 32_768)
+        with suppress(OSError), socket.create_server(("127.0.0.2", port)):
+            return port
 
 
 class TableMonitor:
