@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from netsonde.daemon.failures import Failures
 from netsonde.model.coverage import Refusal
@@ -12,7 +12,10 @@ from netsonde.overlay.gather import Ask, Gather, Lost, Replied
 
 
 async def carried_out(
-    gather: Gather, ask: Callable[[Ask], Awaitable[Replied]], failures: Failures
+    gather: Gather,
+    commands: Sequence[Ask],
+    ask: Callable[[Ask], Awaitable[Replied]],
+    failures: Failures,
 ) -> None:
     """Carry out a fan-in's commands at once, each within its budget, and feed it the events.
 
@@ -32,9 +35,9 @@ async def carried_out(
             failures.note("answer", error)
             gather.handle(Lost(member=command.member, reason=str(Unforeseen.of(error))))
 
-    commands = gather.start()
-    if len(commands) == 1:  # a host without children needs no tasks
-        await one(commands[0])
+    if len(commands) <= 1:  # a host without children needs no tasks
+        for command in commands:
+            await one(command)
         return
     async with asyncio.TaskGroup() as group:
         for command in commands:

@@ -6,7 +6,7 @@ afterwards, always as the whole latest state, so nothing depends on the order of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from netsonde.model.errors import BadField, Busy, NotFound
 from netsonde.model.task import Question, Scope
 from netsonde.model.window import TICKS_PER_S, TOTAL
 from netsonde.overlay.checks import check_question
+from netsonde.overlay.claims import ID_BYTES, packed, unpacked
 from netsonde.overlay.clock import compared
 from netsonde.overlay.gather import Ask, Gather, Gathered, Replied
 from netsonde.overlay.tasks import Book
@@ -131,24 +132,39 @@ class Node:
             adopted = await self.children.call(member, adoption, peer.Adopted)
             self.children.learn(member, adopted.subtree)
             dropped.extend(adopted.dropped)
-            return Replied(member=member, coverage=adopted.coverage)
+            return Replied(
+                member=member,
+                coverage=adopted.coverage,
+                reported=self.tree.children.get(member, ()),
+            )
 
         gather = self._gather(scope, budget_ms, summarised=False)
-        await carried_out(gather, ask, self._supervisor.failures)
+        failures = self._supervisor.failures
+        await carried_out(gather, gather.start(), ask, failures)
         return Pushed(coverage=gather.result(1).coverage, dropped=tuple(dropped[:MAX_DROPPED]))
 
-    async def ask(self, question: Question, scope: Scope, budget_ms: int) -> Gathered:
-        """Answer for this host or its subtree within the budget, with what came."""
+    async def ask(
+        self, question: Question, scope: Scope, budget_ms: int, without: Collection[str] = ()
+    ) -> Gathered:
+        """Answer for this host or its subtree within the budget, with what came.
+
+        `without`: members that the answer must not hold.
+        """
+        began_mono_ns = self._mono_ns()
 
         async def ask(command: Ask) -> Replied:
-            member = command.member
-            if member == self.tree.own:
+            if command.member == self.tree.own:
                 return await self._own_part(question)
-            query = peer.Query(id=0, question=question, budget_ms=command.budget_ms)
-            return await self._part_of(member, query)
+            query = peer.Query(
+                id=0, question=question, budget_ms=command.budget_ms, without=command.without
+            )
+            return await self._part_of(command.member, query)
 
-        gather = self._gather(scope, budget_ms, summarised=True)
-        await carried_out(gather, ask, self._supervisor.failures)
+        gather = self._gather(scope, budget_ms, summarised=True, without=without)
+        failures = self._supervisor.failures
+        await carried_out(gather, gather.start(), ask, failures)
+        spent_ms = (self._mono_ns() - began_mono_ns) // 1_000_000
+        await carried_out(gather, gather.again(budget_ms - spent_ms), ask, failures)
         return gather.result(question.limit)
 
     async def own_summary(self, question: Question) -> Summary:
@@ -186,13 +202,16 @@ class Node:
         came_mono_ns = self._mono_ns()
         check_question(request.question)
         budget_ms = min(request.budget_ms, MAX_BUDGET_MS)
-        gathered = await self.ask(request.question, "subtree", budget_ms)
+        gathered = await self.ask(request.question, "subtree", budget_ms, request.without)
+        coverage = gathered.coverage
+        held = set(coverage.members) - coverage.missing.keys()
         return peer.Partial(
             id=request.id,
             subtree=self.tree.members(),
-            coverage=gathered.coverage,
+            coverage=coverage,
             part=gathered.part.to_bytes() if gathered.part else None,
             evidence=gathered.evidence,
+            monitors=packed(gathered.monitors, held) if gathered.monitors else b"",
             wall_ns=self._wall_ns(),
             held_ns=self._mono_ns() - came_mono_ns,
         )
@@ -208,12 +227,15 @@ class Node:
             told_wall_ns=came.wall_ns,
         )
         self.children.learn(member, came.subtree)
+        held = set(came.coverage.members) - came.coverage.missing.keys()
         return Replied(
             member=member,
             coverage=came.coverage,
             part=came.part,
             evidence=came.evidence,
+            monitors=unpacked(came.monitors, held) if came.monitors else {},
             clock=clock,
+            reported=self.tree.children.get(member, ()),
         )
 
     def peer_closed(self, inbound: Inbound) -> None:
@@ -232,10 +254,16 @@ class Node:
     def _has_parent(self) -> bool:
         return self._parent is not None and self._parent.name == self.tree.parent
 
-    def _gather(self, scope: Scope, budget_ms: int, *, summarised: bool) -> Gather:
+    def _gather(
+        self, scope: Scope, budget_ms: int, *, summarised: bool, without: Collection[str] = ()
+    ) -> Gather:
         children = self.tree.children if scope == "subtree" else {}
         return Gather(
-            own=self.tree.own, children=children, budget_ms=budget_ms, summarised=summarised
+            own=self.tree.own,
+            children=children,
+            budget_ms=budget_ms,
+            summarised=summarised,
+            without=without,
         )
 
     async def _own_part(self, question: Question) -> Replied:
@@ -251,7 +279,14 @@ class Node:
         elif question.window == TOTAL and late_ticks > LATE_TICKS:
             partial[own] = f"counting since {late_ticks / 10:.1f} s after it was configured"
         coverage = Coverage(members=(own,), partial=partial)
-        return Replied(member=own, coverage=coverage, part=answer.part, evidence=evidence)
+        monitor_id = evidence.monitor[: 2 * ID_BYTES]
+        return Replied(
+            member=own,
+            coverage=coverage,
+            part=answer.part,
+            evidence=evidence,
+            monitors={monitor_id: own} if monitor_id else {},
+        )
 
     def _since_tick(self, question: Question) -> int:
         """Give the tick from which the question's counter, or its task, should have counted."""

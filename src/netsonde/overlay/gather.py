@@ -1,24 +1,20 @@
 """One question's fan-in: whom to ask with which budget, and what their parts make together.
 
-The one idea: nothing is merged before the end. Parts are folded in a fixed order, own first, then
-by child, and each must be disjoint from what stands, so a host counts once in any tree, and the
-same parts give the same answer whatever their order of arrival.
+The one idea: nothing is merged before the end. Parts are judged and folded in a fixed order, own
+first, then by the child's name, and each must be disjoint from the others, so a host counts once
+in any tree, and the same parts give the same answer whatever their order of arrival.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-
-import msgspec
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 
 from netsonde.model.coverage import Coverage, Refusal
-from netsonde.model.errors import BadField, ProtocolError
-from netsonde.model.evidence import Evidence
-from netsonde.overlay.checks import check_evidence
-from netsonde.overlay.clock import Skew, seen_from_here
-from netsonde.sketch import part
-from netsonde.sketch.part import Part
+from netsonde.overlay.claims import Claim, Excluded, conflicts
+from netsonde.overlay.fold import Fold, Gathered, Replied
+
+__all__ = ["Ask", "Gather", "Gathered", "Lost", "Replied", "next_budget_ms"]
 
 MERGE_RESERVE_MS = 20
 MERGE_RESERVE_RATIO = 0.1
@@ -35,20 +31,8 @@ class Ask:
 
     member: str
     budget_ms: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Replied:
-    """Event: a member's part came."""
-
-    member: str
-    coverage: Coverage
-    part: bytes | None = None
-    """`Part.to_bytes()`; None when none of its members answered, and where none was asked for."""
-    evidence: Evidence | None = None
-    """Of the members in `part`; its clocks are against the member's."""
-    clock: Skew | None = None
-    """The member's clock against this host's; None where they could not be compared."""
+    without: tuple[str, ...] = ()
+    """Members at and below it that its part must not hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,71 +45,6 @@ class Lost:
     """The field that it could not accept, where it is about one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gathered:
-    """What all parts make together."""
-
-    coverage: Coverage
-    part: Part | None
-    """None when none came."""
-    evidence: Evidence | None
-    """Of the members in `part`, clocks against this host's."""
-
-
-@dataclass(slots=True)
-class _Fold:
-    """The parts taken so far, and why the others were not."""
-
-    summarised: bool
-    contributors: set[str] = field(default_factory=set)
-    missing: dict[str, str] = field(default_factory=dict)
-    partial: dict[str, str] = field(default_factory=dict)
-    refused: dict[str, Refusal] = field(default_factory=dict)
-    parts: list[Part] = field(default_factory=list)
-    evidence: Evidence | None = None
-
-    def lose(self, members: Iterable[str], reason: str, refusal: Refusal | None = None) -> None:
-        for member in members:
-            if member in self.missing:
-                continue
-            self.missing[member] = reason
-            if refusal is not None:
-                self.refused[member] = refusal
-
-    def take(self, event: Replied) -> None:
-        coverage = event.coverage
-        held = set(coverage.members) - set(coverage.missing)
-        twice = held & self.contributors
-        if twice:
-            reason = f"left out: {event.member} also holds {min(twice)}, counted elsewhere"
-            self.lose(held - twice, reason)
-        else:
-            try:
-                if held:
-                    self._add(event)
-            except (BadField, ProtocolError) as error:
-                self.lose(held, f"left out: {error}")
-            else:
-                self.contributors |= held
-                self.partial.update(coverage.partial)
-        for member, reason in coverage.missing.items():
-            self.lose((member,), reason, coverage.refused.get(member))
-
-    def _add(self, event: Replied) -> None:
-        if not self.summarised:
-            return
-        if event.part is None or event.evidence is None:
-            raise ProtocolError("its answer holds no counts, or not how they came about")
-        check_evidence(event.evidence)
-        one = part.read(event.part)
-        if self.parts and not part.alike(self.parts[0], one):
-            raise ProtocolError("its task has the same id and counts something else")
-        self.parts.append(one)
-        skew_ms = seen_from_here(event.member, event.clock, event.evidence.skew_ms)
-        evidence = msgspec.structs.replace(event.evidence, skew_ms=skew_ms)
-        self.evidence = self.evidence.merged(evidence) if self.evidence else evidence
-
-
 class Gather:
     """One fan-in, at one host, with a budget; `summarised` is False for configuration."""
 
@@ -136,39 +55,109 @@ class Gather:
         children: Mapping[str, tuple[str, ...]],
         budget_ms: int,
         summarised: bool,
+        without: Collection[str] = (),
     ) -> None:
+        """`without`: members that the answer must not hold."""
+        self._own = own
         self._summarised = summarised
-        self._subtrees = {own: (own,), **children}
+        self._without = frozenset(without)
+        self._subtrees = {own: (own,)} | {child: children[child] for child in sorted(children)}
         self._budget_ms = next_budget_ms(budget_ms)
         self._events: dict[str, Replied | Lost] = {}
+        if own in self._without:
+            self._events[own] = Lost(member=own, reason="left out as asked")
+        self._excluded: Excluded = {}
 
     def start(self) -> list[Ask]:
         """Ask everyone at once; without time for another level, ask nobody."""
         if self._budget_ms <= 0:
             return []
-        return [Ask(member=member, budget_ms=self._budget_ms) for member in self._subtrees]
+        return [
+            Ask(member=member, budget_ms=self._budget_ms, without=self._lacking(member))
+            for member in self._subtrees
+            if member not in self._events
+        ]
 
     def handle(self, event: Replied | Lost) -> None:
-        """Take one event; the first of a member stands, and strangers are not heard."""
-        if event.member in self._subtrees:
-            self._events.setdefault(event.member, event)
+        """Take one event; the first of a member stands, and strangers are not heard.
+
+        A part of members whom its sender has not reported, or who were to be left out, is none.
+        """
+        if event.member not in self._subtrees or event.member in self._events:
+            return
+        self._events[event.member] = event
+        if isinstance(event, Replied):
+            known = {*self._subtrees[event.member], *event.reported}
+            strange = {*event.coverage.members, *event.coverage.missing} - known
+            if strange:
+                why = f"it names {min(strange):.80}, whom it has not reported"
+                self._events[event.member] = _left_out(event.member, why)
+            elif not event.held.issuperset(event.monitors.values()):
+                self._events[event.member] = _left_out(event.member, "monitors of hosts not in it")
+            elif unasked := event.held.intersection(self._lacking(event.member)):
+                why = f"it holds {min(unasked)}, whom it was to leave out"
+                self._events[event.member] = _left_out(event.member, why)
+
+    def again(self, left_ms: int) -> list[Ask]:
+        """Ask those again whose parts are not disjoint, without what they must not hold.
+
+        Call it once, when everyone asked has been heard. Without time, or without anything left to
+        ask for, such parts are left out whole.
+        """
+        budget_ms = next_budget_ms(left_ms)
+        if not self._summarised or budget_ms <= 0:
+            return []
+        self._excluded = conflicts(list(self._claims()))
+        asks = []
+        for member, excluded in self._excluded.items():
+            event = self._events[member]
+            if not isinstance(event, Replied):
+                continue
+            if event.held <= excluded.keys():
+                missing = event.coverage.missing
+                none = Coverage(members=tuple(missing), missing=missing)
+                self._events[member] = Replied(member=member, coverage=none)
+                continue
+            del self._events[member]
+            asks.append(Ask(member=member, budget_ms=budget_ms, without=self._lacking(member)))
+        return asks
 
     def result(self, limit: int) -> Gathered:
         """Fold what came; who did not answer is missing with everyone last known below."""
-        fold = _Fold(self._summarised)
+        fold = Fold()
+        standing = conflicts(list(self._claims()))
+        for excluded in (*self._excluded.values(), *standing.values()):
+            for host, why in excluded.items():
+                fold.lose((host,), why)
         for member, subtree in self._subtrees.items():
             event = self._events.get(member, Lost(member=member, reason="no time left to ask"))
-            if isinstance(event, Replied):
-                fold.take(event)
-                fold.lose(subtree, f"no longer known to {member}")
-            else:
+            if isinstance(event, Lost):
                 fold.lose(subtree, event.reason, event.refusal)
-        members = fold.contributors | fold.missing.keys()
-        coverage = Coverage(
-            members=tuple(sorted(members)),
-            missing={m: why for m, why in fold.missing.items() if m not in fold.contributors},
-            partial=fold.partial,
-            refused={m: why for m, why in fold.refused.items() if m not in fold.contributors},
-        )
-        whole = part.merged(fold.parts, limit) if fold.parts else None
-        return Gathered(coverage=coverage, part=whole, evidence=fold.evidence)
+                continue
+            if not self._summarised:
+                fold.take(event, standing.get(member, ()))
+            elif member in standing:
+                twice = min(standing[member])
+                fold.leave_out(event, f"it holds {twice}, {standing[member][twice]}")
+            else:
+                fold.read(event)
+            fold.lose(self._without.intersection(subtree), "left out as asked")
+        fold.choose(self._own)
+        for member, subtree in self._subtrees.items():
+            fold.lose(subtree, f"no longer known to {member}")
+        return fold.gathered(limit)
+
+    def _claims(self) -> Iterator[Claim]:
+        for member in self._subtrees:
+            event = self._events.get(member)
+            if isinstance(event, Replied) and event.held:
+                yield Claim(member, event.held, event.monitors)
+
+    def _lacking(self, member: str) -> tuple[str, ...]:
+        """Give whom the part of a member must not hold."""
+        asked = self._without.intersection(self._subtrees[member])
+        return tuple(sorted(asked.union(self._excluded.get(member, ()))))
+
+
+def _left_out(member: str, why: str) -> Lost:
+    return Lost(member=member, reason=f"left out with the answer of {member}: {why}")

@@ -15,6 +15,7 @@ from netsonde.model.coverage import Coverage, Refusal
 from netsonde.model.detector import Choice, Event
 from netsonde.model.evidence import Evidence
 from netsonde.model.task import Question, Task
+from netsonde.model.text import AddressText
 from netsonde.wire.frame import SCHEMA, Codec
 
 
@@ -58,6 +59,8 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     id: int
     question: Question
     budget_ms: int
+    without: tuple[AddressText, ...] = ()
+    """Members whose counts must not be in the answer."""
 
 
 class Partial(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -70,6 +73,8 @@ class Partial(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """`sketch.part.read` reads it; None when no member answered."""
     evidence: Evidence | None
     """Of the members in `part`; clocks in it are against the child's."""
+    monitors: bytes = b""
+    """Ids of the monitors that counted for the members in `part`, see `overlay.claims.packed`."""
     wall_ns: int
     """The child's clock when it sent this."""
     held_ns: int

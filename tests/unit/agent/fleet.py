@@ -7,6 +7,7 @@ out. `kill` ends one as SIGKILL would: its connections break, it says nothing.
 import asyncio
 import functools
 import random
+import secrets
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -54,6 +55,7 @@ class TableMonitor:
         """Those it views; it tells the same of them as of the host."""
         self.late_ticks = 0
         self.missed_ticks = 0
+        self.id = secrets.token_hex(16)
         self.status: monitor.Status | None = None
         self.refusal: monitor.Failed | None = None
         self.answering = asyncio.Event()
@@ -148,6 +150,7 @@ class TableMonitor:
             last_tick=task.since_tick + self.late_ticks,
             packets=self.totals[0],
             missed_ticks=self.missed_ticks,
+            monitor=self.id,
         )
         return monitor.Answer(part=part.to_bytes(), evidence=evidence)
 

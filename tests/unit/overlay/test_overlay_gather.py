@@ -1,5 +1,6 @@
 """Fan-in as transcripts: commands out, events in, one answer."""
 
+import dataclasses
 import itertools
 
 import msgspec
@@ -8,7 +9,9 @@ import pytest
 
 from netsonde.model.bound import Bound
 from netsonde.model.coverage import Coverage, Refusal
+from netsonde.model.errors import ProtocolError
 from netsonde.model.evidence import Evidence
+from netsonde.overlay.claims import packed, unpacked
 from netsonde.overlay.gather import Ask, Gather, Gathered, Lost, Replied, next_budget_ms
 from netsonde.sketch.summary import KEY_DTYPE, Summary
 
@@ -47,7 +50,11 @@ def evidence(number: int, *hosts: str) -> Evidence:
 def reply(member: str, number: int, *others: str, **missing: str) -> Replied:
     coverage = Coverage(members=(member, *others, *missing), missing=missing)
     return Replied(
-        member=member, coverage=coverage, part=packets(number), evidence=evidence(number, member)
+        member=member,
+        coverage=coverage,
+        part=packets(number),
+        evidence=evidence(number, member),
+        reported=coverage.members,
     )
 
 
@@ -122,13 +129,117 @@ def test_a_host_without_traffic_is_covered() -> None:
     assert (total(answer), answer.coverage.header()) == (0, "4/4")
 
 
-def test_a_host_under_two_children_counts_once_and_the_rest_is_named() -> None:
-    answer = fold(reply(OWN, 1), reply(LEAF, 10, BELOW), reply(INNER, 100, BELOW))
-    assert total(answer) == 11
-    assert answer.coverage.members == (OWN, LEAF, INNER, BELOW)
-    assert answer.coverage.missing == {
-        INNER: f"left out: {INNER} also holds {BELOW}, counted elsewhere"
-    }
+def test_a_host_under_two_children_is_in_neither_and_both_are_named() -> None:
+    events = [reply(OWN, 1), reply(LEAF, 10, BELOW), reply(INNER, 100, BELOW)]
+    for order in itertools.permutations(events):
+        answer = fold(*order)
+        assert total(answer) == 1
+        assert set(answer.coverage.missing) == {LEAF, INNER, BELOW}
+        assert all(LEAF in why and INNER in why for why in answer.coverage.missing.values())
+
+
+def test_those_who_claim_the_same_host_are_asked_again_without_it() -> None:
+    one = gather()
+    one.start()
+    for event in (reply(OWN, 1), reply(LEAF, 10, BELOW), reply(INNER, 100, BELOW)):
+        one.handle(event)
+    assert one.again(500) == [
+        Ask(member=LEAF, budget_ms=450, without=(BELOW,)),
+        Ask(member=INNER, budget_ms=450, without=(BELOW,)),
+    ]
+    for event in (reply(INNER, 90), reply(LEAF, 9)):
+        one.handle(event)
+    answer = one.result(10)
+    assert total(answer) == 100
+    assert answer.coverage.missing == {BELOW: f"claimed by both {LEAF} and {INNER}, so in neither"}
+
+
+def test_who_is_asked_again_and_still_claims_it_is_left_out_whole() -> None:
+    one = gather()
+    one.start()
+    for event in (reply(OWN, 1), reply(LEAF, 10, BELOW), reply(INNER, 100, BELOW)):
+        one.handle(event)
+    one.again(500)
+    for event in (reply(INNER, 90), reply(LEAF, 10, BELOW)):
+        one.handle(event)
+    answer = one.result(10)
+    assert total(answer) == 91
+    assert set(answer.coverage.missing) == {LEAF, BELOW}
+
+
+def test_a_child_that_claims_this_very_host_takes_it_out_of_the_answer() -> None:
+    one = gather()
+    one.start()
+    for event in (reply(OWN, 1), reply(LEAF, 10, OWN), reply(INNER, 100, BELOW)):
+        one.handle(event)
+    assert [ask.member for ask in one.again(500)] == [LEAF]
+    one.handle(reply(LEAF, 9))
+    answer = one.result(10)
+    assert total(answer) == 109
+    assert answer.coverage.missing == {OWN: f"claimed by both {OWN} and {LEAF}, so in neither"}
+
+
+def test_an_answer_about_hosts_that_were_not_reported_is_none() -> None:
+    liar = Coverage(members=(LEAF, BELOW))
+    lie = Replied(member=LEAF, coverage=liar, part=packets(10), evidence=evidence(10, LEAF))
+    answer = fold(reply(OWN, 1), lie, reply(INNER, 100, BELOW))
+    assert total(answer) == 101
+    assert "not reported" in answer.coverage.missing[LEAF]
+
+
+def monitored(event: Replied, **monitors: str) -> Replied:
+    return dataclasses.replace(event, monitors=monitors)
+
+
+def test_one_monitor_under_two_names_counts_once() -> None:
+    one = gather()
+    one.start()
+    for event in (
+        monitored(reply(OWN, 1), aa=OWN),
+        monitored(reply(LEAF, 10), bb=LEAF),
+        monitored(reply(INNER, 110, BELOW), bb=INNER, cc=BELOW),
+    ):
+        one.handle(event)
+    assert one.again(500) == [Ask(member=INNER, budget_ms=450, without=(INNER,))]
+    below = Replied(
+        member=INNER,
+        coverage=Coverage(members=(BELOW,)),
+        part=packets(100),
+        evidence=evidence(100, BELOW),
+        monitors={"cc": BELOW},
+    )
+    one.handle(below)
+    answer = one.result(10)
+    assert total(answer) == 111
+    assert answer.coverage.missing == {INNER: f"its monitor is that of {LEAF}, and counts once"}
+    assert answer.monitors == {"aa": OWN, "bb": LEAF, "cc": BELOW}
+
+
+def test_an_agent_whose_host_is_not_wanted_asks_below_only() -> None:
+    one = Gather(
+        own=OWN,
+        children={LEAF: (LEAF,), INNER: (INNER, BELOW)},
+        budget_ms=1000,
+        summarised=True,
+        without=(OWN, BELOW),
+    )
+    assert one.start() == [
+        Ask(member=LEAF, budget_ms=900),
+        Ask(member=INNER, budget_ms=900, without=(BELOW,)),
+    ]
+    for event in (reply(LEAF, 10), reply(INNER, 100)):
+        one.handle(event)
+    answer = one.result(10)
+    assert total(answer) == 110
+    assert answer.coverage.missing == dict.fromkeys((OWN, BELOW), "left out as asked")
+
+
+def test_the_ids_of_monitors_travel_in_the_order_of_their_hosts() -> None:
+    monitors = {"11" * 8: BELOW, "22" * 8: LEAF}
+    held = (BELOW, INNER, LEAF)
+    assert unpacked(packed(monitors, held), held) == monitors
+    with pytest.raises(ProtocolError, match="7 bytes"):
+        unpacked(b"1234567", held)
 
 
 def test_a_host_that_moved_is_covered_where_it_is_now() -> None:
@@ -198,12 +309,18 @@ def test_configuration_needs_no_summaries() -> None:
     for member in (OWN, LEAF):
         one.handle(Replied(member=member, coverage=Coverage.of(member)))
     assert one.result(1) == Gathered(
-        coverage=Coverage(members=(OWN, LEAF)), part=None, evidence=None
+        coverage=Coverage(members=(OWN, LEAF)), part=None, evidence=None, monitors={}
     )
 
 
 def test_evidence_adds_up_and_that_of_a_part_left_out_is_left_out() -> None:
-    answer = fold(reply(OWN, 1), reply(LEAF, 10, BELOW), reply(INNER, 100, BELOW))
+    lie = Replied(
+        member=INNER,
+        coverage=Coverage(members=(INNER, BELOW, "10.9.9.9")),
+        part=packets(100),
+        evidence=evidence(100, INNER),
+    )
+    answer = fold(reply(OWN, 1), reply(LEAF, 10), lie)
     assert answer.evidence
     assert (answer.evidence.packets, answer.evidence.drops) == (11, {"not_ip": 11})
     assert answer.evidence.hooks == {"tables": (OWN, LEAF)}

@@ -1,0 +1,159 @@
+"""What parts make together: those that answer the same question, each of disjoint members."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from netsonde.model.coverage import Coverage, Refusal
+from netsonde.model.errors import BadField, ProtocolError
+from netsonde.model.evidence import Evidence
+from netsonde.overlay.checks import check_evidence
+from netsonde.overlay.clock import Skew, seen_from_here
+from netsonde.sketch import part
+from netsonde.sketch.part import Part
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replied:
+    """Event: a member's part came."""
+
+    member: str
+    coverage: Coverage
+    part: bytes | None = None
+    """`Part.to_bytes()`; None when none of its members answered, and where none was asked for."""
+    evidence: Evidence | None = None
+    """Of the members in `part`; its clocks are against the member's."""
+    clock: Skew | None = None
+    """The member's clock against this host's; None where they could not be compared."""
+    monitors: Mapping[str, str] = field(default_factory=dict)
+    """Id of each monitor whose counts are in `part` -> its host."""
+    reported: tuple[str, ...] = ()
+    """Everyone whom the member has reported at and below itself by now, beside those known."""
+
+    @property
+    def held(self) -> frozenset[str]:
+        """Members whose counts it holds, as it says."""
+        return frozenset(self.coverage.members) - self.coverage.missing.keys()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gathered:
+    """What all parts make together."""
+
+    coverage: Coverage
+    part: Part | None
+    """None when none came."""
+    evidence: Evidence | None
+    """Of the members in `part`, clocks against this host's."""
+    monitors: dict[str, str]
+    """Id of each monitor whose counts are in `part` -> its host."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Read:
+    event: Replied
+    part: Part
+    evidence: Evidence
+
+
+@dataclass(slots=True)
+class Fold:
+    """Parts taken, and why others were not; the first reason for a member stands."""
+
+    contributors: set[str] = field(default_factory=set)
+    missing: dict[str, str] = field(default_factory=dict)
+    partial: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, Refusal] = field(default_factory=dict)
+    _read: list[_Read] = field(default_factory=list)
+
+    def lose(self, members: Iterable[str], reason: str, refusal: Refusal | None = None) -> None:
+        """Name members as missing."""
+        for member in members:
+            if member in self.missing:
+                continue
+            self.missing[member] = reason
+            if refusal is not None:
+                self.refused[member] = refusal
+
+    def take(self, event: Replied, without: Collection[str] = ()) -> None:
+        """Name whom a part holds, and who is missing from it and why."""
+        held = event.held.difference(without)
+        self.contributors |= held
+        said = event.coverage.partial.items()
+        self.partial.update({member: why for member, why in said if member in held})
+        self._lose_as_said(event)
+
+    def read(self, event: Replied) -> None:
+        """Take a part if it can be read, else lose whom it holds."""
+        if not event.held:
+            self.take(event)
+            return
+        try:
+            if event.part is None or event.evidence is None:
+                raise ProtocolError("its answer holds no counts, or not how they came about")
+            check_evidence(event.evidence)
+            self._read.append(_Read(event, part.read(event.part), event.evidence))
+        except (BadField, ProtocolError) as error:
+            self.leave_out(event, str(error))
+
+    def leave_out(self, event: Replied, why: str) -> None:
+        """Lose everyone whom a part holds, for a fault of the part."""
+        self.lose(event.held, f"left out with the answer of {event.member}: {why}")
+        self._lose_as_said(event)
+
+    def choose(self, own: str) -> None:
+        """Take the parts that answer the same question as this host's own, or else as most."""
+        chosen = self._alike(own)
+        for one in self._read:
+            if one in chosen:
+                self.take(one.event)
+            else:
+                self.leave_out(one.event, "its task has the same id and counts something else")
+        self._read = chosen
+
+    def gathered(self, limit: int) -> Gathered:
+        """Merge what was chosen, keeping at most `limit` keys."""
+        missing = {m: why for m, why in self.missing.items() if m not in self.contributors}
+        coverage = Coverage(
+            members=tuple(sorted(self.contributors | missing.keys())),
+            missing=missing,
+            partial=self.partial,
+            refused={m: why for m, why in self.refused.items() if m in missing},
+        )
+        monitors: dict[str, str] = {}
+        for one in self._read:
+            monitors |= one.event.monitors
+        whole = part.merged([one.part for one in self._read], limit) if self._read else None
+        return Gathered(
+            coverage=coverage, part=whole, evidence=_added(self._read), monitors=monitors
+        )
+
+    def _lose_as_said(self, event: Replied) -> None:
+        for member, reason in event.coverage.missing.items():
+            self.lose((member,), reason, event.coverage.refused.get(member))
+
+    def _alike(self, own: str) -> list[_Read]:
+        groups: list[list[_Read]] = []
+        for one in self._read:
+            group = next((g for g in groups if part.alike(g[0].part, one.part)), None)
+            if group is None:
+                groups.append([one])
+            else:
+                group.append(one)
+
+        def rank(group: list[_Read]) -> tuple[bool, int]:
+            return group[0].event.member == own, sum(len(one.event.held) for one in group)
+
+        return max(groups, key=rank, default=[])
+
+
+def _added(parts: Sequence[_Read]) -> Evidence | None:
+    whole: Evidence | None = None
+    for one in parts:
+        skew_ms = seen_from_here(one.event.member, one.event.clock, one.evidence.skew_ms)
+        plain = msgspec.structs.replace(one.evidence, skew_ms=skew_ms)
+        whole = plain if whole is None else whole.merged(plain)
+    return whole
