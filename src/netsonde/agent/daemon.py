@@ -1,6 +1,6 @@
 """The console script `netsonde-agent`: says what shall not be loaded, then loads the rest.
 
-An agent prints no colours, so rich and pygments, which structlog and httpx load where they find
+An agent prints no colours, so rich and pygments, which structlog loads where it finds
 them, are passed over: 4 MB. That is of this process alone, so nothing else may import this module.
 """
 

@@ -27,11 +27,14 @@ from netsonde.agent.http.app import application
 from netsonde.agent.http.server import HttpServer
 from netsonde.agent.metrics import Metrics, Served
 from netsonde.agent.node import Node
+from netsonde.agent.outward import Outward
 from netsonde.agent.paths import Paths
 from netsonde.agent.peer_server import PeerServer
 from netsonde.agent.peers import Dialer
+from netsonde.agent.posting import Poster
 from netsonde.agent.probing import Limits, Prober
 from netsonde.agent.questions import Questions
+from netsonde.agent.resolving import Resolver
 from netsonde.agent.service import Service
 from netsonde.agent.state import StateFile
 from netsonde.agent.tasks import Tasks
@@ -80,6 +83,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     probe_max_ms: Annotated[
         int, msgspec.Meta(ge=100, le=60_000, description="time one active measurement may send")
     ] = 3000
+    webhook_allow: Annotated[
+        tuple[str, ...],
+        msgspec.Meta(
+            description="addresses and prefixes that webhooks may be sent to though they are of "
+            "this host, loopback or link-local"
+        ),
+    ] = ()
     log_json: Annotated[bool, msgspec.Meta(description="write log lines as JSON")] = False
 
 
@@ -177,7 +187,7 @@ async def serve(
         service.webhooks.start()
         supervisor.start("peers", peers.run)
         supervisor.start("http", http.run)
-        await _until_stopped(supervisor, service.webhooks)
+        await _until_stopped(supervisor)
 
 
 def _service(
@@ -191,6 +201,7 @@ def _service(
         supervisor=supervisor,
         wall_ns=time.time_ns,
         draw_ratio=random.random,
+        poster=Poster(outward=Outward(config.webhook_allow), lookup=Resolver().addresses),
     )
     return Service(
         node=node,
@@ -219,7 +230,7 @@ def _service(
     )
 
 
-async def _until_stopped(supervisor: Supervisor, webhooks: Webhooks) -> None:
+async def _until_stopped(supervisor: Supervisor) -> None:
     log_line = structlog.get_logger()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -229,7 +240,6 @@ async def _until_stopped(supervisor: Supervisor, webhooks: Webhooks) -> None:
         await supervisor.until_dead(stop)
     finally:
         await supervisor.close()
-        await webhooks.close()
     log_line.info("agent stopped")
 
 

@@ -2,34 +2,41 @@
 
 The one idea: a webhook reads the ring of events from its own place, one event after the other, and
 nothing waits for it. What it could not take in time is the distance to its place, and is counted.
+Whatever goes wrong with an event, of any kind, is a failed delivery of that event and no more.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
+import re
 import socket
-import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-import httpx
 import msgspec
 import structlog
 
 from netsonde.agent.event_ring import EventRing
+from netsonde.agent.outward import Outward
+from netsonde.agent.posting import Poster
 from netsonde.daemon.supervisor import Supervisor
+from netsonde.model import webhook_url
 from netsonde.model.detector import Event
-from netsonde.model.errors import BadField, NotFound, Unforeseen
-from netsonde.model.resource import Webhook, WebhookBody
+from netsonde.model.errors import BadField, NetsondeError, NotFound, Unforeseen
+from netsonde.model.resource import Webhook, WebhookBody, WebhookShown
 
 MAX_WEBHOOKS = 16
 TRIES = 6
 FIRST_PAUSE_S = 0.5
 LAST_PAUSE_S = 30.0
-TIMEOUT_S = 5.0
-"""Seconds that a receiver has for each step: connecting, taking, answering."""
+SIGNATURE = "X-Netsonde-Signature"
 _WORTH_ANOTHER_TRY = {408, 425, 429, *range(500, 600)}
+_SECRET = re.compile(r"[!-~]{16,200}")
+_NOTHING_SECRET = "rehearsed"  # noqa: S105 # signs what is sent to nobody
+_REASON_CHARS = 200
 
 log = structlog.get_logger()
 
@@ -47,7 +54,7 @@ class _Hook:
 
 
 class Webhooks:
-    """The webhooks of one agent, from `start` to `close`; each is a part of the daemon."""
+    """The webhooks of one agent, from `start` on; each is a part of the daemon."""
 
     def __init__(
         self,
@@ -58,6 +65,7 @@ class Webhooks:
         supervisor: Supervisor,
         wall_ns: Callable[[], int],
         draw_ratio: Callable[[], float],
+        poster: Poster,
     ) -> None:
         """`keep` raises Unavailable when it cannot; `draw_ratio` gives numbers from 0 to 1."""
         self._ring = ring
@@ -65,7 +73,7 @@ class Webhooks:
         self._wall_ns = wall_ns
         self._draw_ratio = draw_ratio
         self._supervisor = supervisor
-        self._client: httpx.AsyncClient | None = None
+        self._poster = poster
         self._hooks = {name: self._made(webhook) for name, webhook in known.items()}
 
     def start(self) -> None:
@@ -73,28 +81,29 @@ class Webhooks:
         for name in self._hooks:
             self._start(name)
 
-    async def close(self) -> None:
-        """Close connections, once nothing is sent any more."""
-        if self._client is not None:
-            await self._client.aclose()
-
     async def rehearse(self) -> None:
         """Send something to nobody, so that all code is loaded afterwards; see `HttpServer`."""
         with socket.socket() as nobody:
             nobody.bind(("127.0.0.1", 0))  # and does not listen
             url = f"http://127.0.0.1:{nobody.getsockname()[1]}/"
-            async with _client(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)) as client:
-                await _posted(client, url, b"")
+            anywhere = Poster(outward=Outward(("127.0.0.1",)), lookup=self._poster.lookup)
+            signing = Webhook(url=url, secret=_NOTHING_SECRET)
+            await _posted(anywhere, signing, b"", self._wall_ns())
 
     def all(self) -> tuple[WebhookBody, ...]:
         """List the webhooks by name, and how they fare."""
         return tuple(self._body(name) for name in sorted(self._hooks))
 
     def put(self, name: str, webhook: Webhook) -> WebhookBody:
-        """Set a webhook, which begins with the next event; raises BadField for one too many."""
+        """Set a webhook, which begins with the next event.
+
+        One without a secret keeps that of the webhook in whose place it is. Raises BadField for
+        one too many, and for a URL that may not be sent to.
+        """
         if name not in self._hooks and len(self._hooks) >= MAX_WEBHOOKS:
             raise BadField("name", name, f"at most {MAX_WEBHOOKS} webhooks; delete one first")
-        _check_url(webhook.url)
+        self._check_url(webhook.url)
+        webhook = msgspec.structs.replace(webhook, secret=self._secret(name, webhook.secret))
         self._keep({**self._wanted(), name: webhook})
         self._stop(name)
         self._hooks[name] = self._made(webhook)
@@ -110,6 +119,24 @@ class Webhooks:
         self._stop(name)
         del self._hooks[name]
 
+    def _check_url(self, url: str) -> None:
+        target = webhook_url.parse(url)
+        if target.user:
+            allowed = "a URL without user and password; a 'secret' signs what is sent"
+            raise BadField("url", webhook_url.masked(url), allowed)
+        refusal = self._poster.outward.refusal_of(target)
+        if refusal is not None:
+            raise BadField("url", url, f"a URL of another host: {refusal}")
+
+    def _secret(self, name: str, given: str | None) -> str | None:
+        if given is None:
+            before = self._hooks.get(name)
+            return before.webhook.secret if before else None
+        if given and not _SECRET.fullmatch(given):
+            shown = f"{len(given)} characters"  # not the secret: what is refused may be shown
+            raise BadField("secret", shown, "16 to 200 printable ASCII characters, no spaces")
+        return given or None
+
     def _wanted(self) -> dict[str, Webhook]:
         return {name: hook.webhook for name, hook in self._hooks.items()}
 
@@ -120,7 +147,10 @@ class Webhooks:
         hook = self._hooks[name]
         return WebhookBody(
             name=name,
-            webhook=hook.webhook,
+            webhook=WebhookShown(
+                url=webhook_url.masked(hook.webhook.url), detectors=hook.webhook.detectors
+            ),
+            signed=bool(hook.webhook.secret),
             delivered=hook.delivered,
             failed=hook.failed,
             dropped=hook.dropped,
@@ -163,7 +193,7 @@ class Webhooks:
         pause_s, why, body = FIRST_PAUSE_S, "", msgspec.json.encode(event)
         for _ in range(TRIES):
             try:
-                status, why = await self._post(hook.webhook.url, body)
+                status, why = await _posted(self._poster, hook.webhook, body, self._wall_ns())
             except Exception as error:  # whatever it is, another try may do, or the next event
                 self._supervisor.failures.note("webhook", error)
                 status, why = 0, str(Unforeseen.of(error))
@@ -177,36 +207,24 @@ class Webhooks:
         hook.failed += 1
         log.warning("event not delivered", webhook=name, id=event.id, reason=why)
 
-    async def _post(self, url: str, body: bytes) -> tuple[int, str]:
-        """Send one event; gives the status, 0 without one, and what is wrong with it."""
-        if self._client is None:
-            # The system's own certificates, which anybody may read: those of a package may no
-            # longer be readable. They take a megabyte, so only where something is sent.
-            trusted = await asyncio.to_thread(ssl.create_default_context)
-            self._client = self._client or _client(trusted)
-        return await _posted(self._client, url, body)
+
+def signature(secret: str, body: bytes, wall_ns: int) -> str:
+    """Sign a body together with the time, so that a receiver can refuse what is sent to it again.
+
+    Gives `t=SECONDS,v1=HEX`, the HMAC-SHA-256 of seconds, a full stop and the body (RFC 2104).
+    """
+    seconds = wall_ns // 1_000_000_000
+    signed = hmac.digest(secret.encode(), b"%d." % seconds + body, hashlib.sha256)
+    return f"t={seconds},v1={signed.hex()}"
 
 
-def _client(trusted: ssl.SSLContext) -> httpx.AsyncClient:
-    return httpx.AsyncClient(verify=trusted, timeout=TIMEOUT_S, trust_env=False)
-
-
-async def _posted(client: httpx.AsyncClient, url: str, body: bytes) -> tuple[int, str]:
-    headers = {"Content-Type": "application/json", "User-Agent": "netsonde"}
+async def _posted(poster: Poster, webhook: Webhook, body: bytes, wall_ns: int) -> tuple[int, str]:
+    """Send one event; gives the status, 0 without one, and what is wrong with it."""
+    headers = {"Content-Type": "application/json"}
+    if webhook.secret:
+        headers[SIGNATURE] = signature(webhook.secret, body, wall_ns)
     try:
-        async with (
-            asyncio.timeout(2 * TIMEOUT_S),
-            client.stream("POST", url, content=body, headers=headers) as answer,
-        ):
-            return answer.status_code, f"status {answer.status_code}"
-    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-        return 0, str(error) or type(error).__name__
-
-
-def _check_url(text: str) -> None:
-    try:
-        url = httpx.URL(text)
-    except httpx.InvalidURL as error:
-        raise BadField("url", text, f"an http or https URL ({error})") from None
-    if not url.host or not 1 <= (url.port or 80) <= 65535:
-        raise BadField("url", text, "an http or https URL with a host, and a port up to 65535")
+        status = await poster.post(webhook_url.parse(webhook.url), body, headers)
+    except (NetsondeError, OSError, EOFError, ValueError) as error:
+        return 0, (str(error) or type(error).__name__)[:_REASON_CHARS]
+    return status, f"status {status}"

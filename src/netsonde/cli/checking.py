@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from netsonde.model import asked, strict
+from netsonde.model import asked, strict, webhook_url
 from netsonde.model.asking import MAX_CLEAR_S, MAX_WINDOW_S, chosen_window, key_types, length_ticks
 from netsonde.model.detector import Name
 from netsonde.model.errors import BadField
@@ -71,3 +71,4 @@ def check_webhook(name: str, to: str, detectors: tuple[str, ...]) -> None:
         strict.check_field("detector", each, Name)
     url = next(field for field in msgspec.structs.fields(Webhook) if field.name == "url")
     strict.check_field("to", to, url.type)
+    webhook_url.parse(to, "to")

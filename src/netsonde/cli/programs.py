@@ -28,7 +28,7 @@ TAKES: dict[str, str] = {
     "monitor": """config=FILE socket= agent-user= user= table-mb= hook= encapsulated= devices=
         device-table-mb= pin-dir=FILE unpin cpu-budget-percent= recorder-mb= log-json""",
     "agent": """config=FILE listen= address= peer-port= monitor-socket= state-dir=FILE user=
-        query-deadline-ms= probe-max-bytes= probe-max-ms= log-json""",
+        query-deadline-ms= probe-max-bytes= probe-max-ms= webhook-allow= log-json""",
 }
 """Command -> its options, with `=` where one takes a value, and in capitals what stands by its
 place; FILE: a path."""

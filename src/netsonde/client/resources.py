@@ -105,10 +105,20 @@ class AsyncWebhooks:
         return (await self._http.send("GET", "/v1/webhooks", WebhookList)).webhooks
 
     async def set(
-        self, name: str, url: str, *, detectors: Iterable[str] | None = None
+        self,
+        name: str,
+        url: str,
+        *,
+        detectors: Iterable[str] | None = None,
+        secret: str | None = None,
     ) -> WebhookBody:
-        """Make or change a webhook; without `detectors` it gets all events."""
-        hook = Webhook(url=url, detectors=None if detectors is None else tuple(detectors))
+        """Make or change a webhook; without `detectors` it gets all events.
+
+        What it sends is signed by `secret`, which is never given back. Without one that of the
+        webhook before stays, and an empty one takes it away.
+        """
+        chosen = None if detectors is None else tuple(detectors)
+        hook = Webhook(url=url, detectors=chosen, secret=secret)
         path = f"/v1/webhooks/{quote(name, safe='')}"
         return await self._http.send("PUT", path, WebhookBody, body=hook)
 

@@ -12,6 +12,9 @@ from netsonde.model.certificate import Covered
 from netsonde.model.detector import DetectorState, Event, Name
 from netsonde.model.task import MAX_COUNTERS, Scope
 
+MAX_URL_CHARS = 2000
+MAX_SECRET_CHARS = 200
+
 
 class CounterSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Per-key totals that a task keeps."""
@@ -93,17 +96,39 @@ class EventPage(msgspec.Struct, frozen=True, kw_only=True):
     """Events that gave way to later ones before anybody asked, since the agent started."""
 
 
-class Webhook(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Webhook(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
     """Where events are sent by POST, one JSON `Event` each."""
 
     url: Annotated[
         str,
         Meta(
             pattern="^https?://",
-            max_length=2000,
+            max_length=MAX_URL_CHARS,
             description="http://HOST/PATH or https://..., at most 2000 characters",
         ),
     ]
+    detectors: tuple[Name, ...] | None = None
+    """None: all."""
+    secret: (
+        Annotated[
+            str,
+            Meta(
+                max_length=MAX_SECRET_CHARS,
+                description="signs what is sent: 16 to 200 printable ASCII characters; never "
+                "listed. Left out or null, the one before stays; an empty text takes it away",
+            ),
+        ]
+        | None
+    ) = None
+
+
+class WebhookShown(msgspec.Struct, frozen=True, kw_only=True):
+    """A webhook without what is secret of it."""
+
+    url: str
+    """With `***` for a user and password, which older versions took."""
     detectors: tuple[Name, ...] | None = None
     """None: all."""
 
@@ -112,7 +137,9 @@ class WebhookBody(msgspec.Struct, frozen=True, kw_only=True):
     """A webhook and how it fares."""
 
     name: Name
-    webhook: Webhook
+    webhook: WebhookShown
+    signed: bool
+    """Whether it has a secret, so that what is sent is signed."""
     delivered: int
     failed: int
     """Given up after the last retry."""

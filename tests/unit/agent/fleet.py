@@ -241,6 +241,7 @@ class Agent:
             peer_port=self._fleet.peer_port,
             monitor_socket=str(self.monitor.path),
             state_dir=str(self.directory),
+            webhook_allow=("127.0.0.0/8",),
             query_deadline_ms=self._fleet.query_deadline_ms,
         )
         at = main.place(config)

@@ -1,46 +1,17 @@
 """Webhooks against a real receiver that takes, refuses, fails and hangs."""
 
 import asyncio
+import hashlib
+import hmac
 import json
 import time
 from collections.abc import Callable
 
 import pytest
 from fleet import POLL_S, Agent, Fleet, event, with_fleet
+from receivers import Receiver
 
 from netsonde.agent import event_ring, webhooks
-
-
-class Receiver:
-    """An HTTP server that answers with the statuses it is given, then with 204."""
-
-    def __init__(self, *statuses: int) -> None:
-        self.statuses = list(statuses)
-        self.bodies: list[dict[str, object]] = []
-        self.taking = asyncio.Event()
-        self.taking.set()
-
-    async def __aenter__(self) -> "Receiver":
-        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self.server.sockets[0].getsockname()[1]}/events"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self.server.close()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while head := await reader.readuntil(b"\r\n\r\n"):
-                size = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
-                body = json.loads(await reader.readexactly(size))
-                await self.taking.wait()
-                status = self.statuses.pop(0) if self.statuses else 204
-                self.bodies += [body] if status == 204 else []
-                writer.write(b"HTTP/1.1 %d x\r\nContent-Length: 0\r\n\r\n" % status)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
 
 
 def now(agent: Agent, number: int, **changes: object) -> object:
@@ -70,6 +41,7 @@ async def test_events_are_sent_in_order_and_only_those_wanted(fleet: Fleet) -> N
         hook = {"url": receiver.url, "detectors": ["port_scan"]}
         reply = await agent.client.put("/v1/webhooks/mine", json=hook)
         assert reply.json()["webhook"] == hook
+        assert reply.json()["signed"] is False
         agent.monitor.happen(now(agent, 2), now(agent, 3, detector="other"), now(agent, 4))
         await fares(agent, lambda one: one["delivered"] == 2 and one["waiting"] == 0)
     assert [body["id"][-1] for body in receiver.bodies] == ["2", "4"]
@@ -145,6 +117,11 @@ async def test_bad_ones_are_refused(fleet: Fleet) -> None:
         ({"url": "http://"}, "url"),
         ({"url": "http://[::1"}, "url"),
         ({"url": "http://x:99999999/"}, "url"),
+        ({"url": "http://x:0/"}, "url"),
+        ({"url": "http://b\u00fccher.example/"}, "url"),
+        ({"url": "http://xn--/", "secret": "short"}, "secret"),
+        ({"url": "http://x", "secret": "a secret with spaces"}, "secret"),
+        ({"url": "http://x", "secret": "x" * 201}, "secret"),
         ({}, "url"),
         ({"url": "http://x", "detectors": ["A"]}, "detectors[0]"),
     ]:
@@ -154,3 +131,102 @@ async def test_bad_ones_are_refused(fleet: Fleet) -> None:
     for number in range(webhooks.MAX_WEBHOOKS):
         assert (await agent.client.put(f"/v1/webhooks/w{number}", json=good)).status_code == 200
     assert (await agent.client.put("/v1/webhooks/more", json=good)).status_code == 400
+
+
+@with_fleet
+async def test_places_that_are_this_hosts_own_are_refused_by_name(fleet: Fleet) -> None:
+    (agent,) = await fleet.start(2)
+    for url in (
+        "http://[::1]:7777/admin",
+        "http://169.254.169.254/latest/meta-data",
+        "http://[fe80::1%25eth0]:8080/",
+        "http://0.0.0.0:8001/",
+        "http://[64:ff9b::a9fe:a9fe]/",
+    ):
+        reply = await agent.client.put("/v1/webhooks/mine", json={"url": url})
+        problem = reply.json()
+        assert (reply.status_code, problem["field"], problem["value"]) == (400, "url", url)
+        assert "the setting 'webhook_allow' may name it" in problem["allowed"]
+    assert (await agent.client.get("/v1/webhooks")).json() == {"webhooks": []}
+
+
+@with_fleet
+async def test_passwords_are_refused_and_those_of_before_are_used_and_never_listed(
+    fleet: Fleet,
+) -> None:
+    (agent,) = await fleet.start(2)
+    async with Receiver() as receiver:
+        place = receiver.url.removeprefix("http://")
+        refused = await agent.client.put(
+            "/v1/webhooks/mine", json={"url": f"http://me:pa55@{place}"}
+        )
+        assert (refused.status_code, refused.json()["field"]) == (400, "url")
+        assert "pa55" not in refused.text
+        await agent.kill()
+        old = {"schema": 1, "webhooks": {"mine": {"url": f"http://me:pa%355@{place}"}}}
+        (agent.directory / "agent.json").write_text(json.dumps(old))
+        await agent.start()
+        agent.monitor.happen(now(agent, 1))
+        await fares(agent, lambda one: one["delivered"] == 1)
+        assert receiver.heads[0]["authorization"] == "Basic bWU6cGE1NQ=="
+        listed = (await agent.client.get("/v1/webhooks")).json()["webhooks"][0]["webhook"]
+        assert listed["url"] == f"http://***@{place}"
+
+
+@with_fleet
+async def test_what_is_sent_is_signed_by_a_secret_that_nobody_reads(fleet: Fleet) -> None:
+    (agent,) = await fleet.start(2)
+    secret = "0123456789abcdef"
+    async with Receiver() as receiver:
+        hook = {"url": receiver.url, "secret": secret}
+        replies = [await agent.client.put("/v1/webhooks/mine", json=hook)]
+        agent.monitor.happen(now(agent, 1))
+        await fares(agent, lambda one: one["delivered"] == 1)
+        # One without a secret keeps it, over a restart too, and an empty one takes it away.
+        del hook["secret"]
+        replies.append(await agent.client.put("/v1/webhooks/mine", json=hook))
+        await agent.kill()
+        await agent.start()
+        agent.monitor.happen(now(agent, 2))
+        await fares(agent, lambda one: one["delivered"] == 1)
+        replies.append(await agent.client.get("/v1/webhooks"))
+        assert all(secret not in reply.text for reply in replies)
+        assert all('"signed":true' in reply.text for reply in replies)
+        await agent.client.put("/v1/webhooks/mine", json={**hook, "secret": ""})
+        agent.monitor.happen(now(agent, 3))
+        await fares(agent, lambda one: one["delivered"] == 1 and not one["signed"])
+    for head, body in zip(receiver.heads[:2], receiver.raw[:2], strict=True):
+        seconds, signed = head["x-netsonde-signature"].removeprefix("t=").split(",v1=")
+        expected = hmac.new(secret.encode(), f"{seconds}.".encode() + body, hashlib.sha256)
+        assert hmac.compare_digest(signed, expected.hexdigest())
+        assert abs(time.time() - int(seconds)) < 60
+    assert "x-netsonde-signature" not in receiver.heads[2]
+
+
+@with_fleet
+async def test_an_agent_outlives_any_webhook_that_its_state_may_hold(fleet: Fleet) -> None:
+    """What older versions took, and died of at the next event and at every start."""
+    (agent,) = await fleet.start(2)
+    await agent.kill()
+    urls = [
+        "http://[fe80::1%25..]:80/",
+        f"http://[fe80::1%{'z' * 64}]:80/",
+        "http://[fe80::1%25eth0]:8080/",
+        "http://b\u00fccher.example/",
+        "http://xn--/",
+        "http://127.0.0.1:0/",
+        "http://[/",
+        "https://127.0.0.1:1/",
+        "http://\ud83d\ude00@[::1]:9/",
+    ]
+    known = {f"w{number}": {"url": url} for number, url in enumerate(urls)}
+    (agent.directory / "agent.json").write_text(json.dumps({"schema": 1, "webhooks": known}))
+    await agent.start()
+    agent.monitor.happen(now(agent, 1))
+    async with asyncio.timeout(20):
+        while True:
+            listed = (await agent.client.get("/v1/webhooks")).json()["webhooks"]
+            if all(hook["failed"] == 1 for hook in listed):
+                break
+            await asyncio.sleep(POLL_S)
+    assert len(listed) == len(urls)

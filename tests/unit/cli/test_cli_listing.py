@@ -22,8 +22,8 @@ from netsonde.model.resource import (
     DetectorBody,
     DetectorSpec,
     TaskBody,
-    Webhook,
     WebhookBody,
+    WebhookShown,
 )
 
 TASK = TaskBody(
@@ -41,7 +41,8 @@ DETECTOR = DetectorBody(
 )
 WEBHOOK = WebhookBody(
     name="pager",
-    webhook=Webhook(url="http://10.0.0.1/", detectors=("mine", "port_scan")),
+    signed=True,
+    webhook=WebhookShown(url="http://10.0.0.1/", detectors=("mine", "port_scan")),
     delivered=1,
     failed=2,
     dropped=3,

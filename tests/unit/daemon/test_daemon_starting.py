@@ -27,7 +27,7 @@ print(*sys.modules, sep=",")
 @pytest.mark.parametrize(
     ("room", "loaded", "absent"),
     [
-        ("agent", {"litestar", "httpx"}, {"pygments", "rich", "textual"}),
+        ("agent", {"litestar"}, {"httpx", "pygments", "rich", "textual"}),
         (
             "monitor",
             {"asyncio", "numpy"},
