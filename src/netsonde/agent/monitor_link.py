@@ -121,13 +121,13 @@ class _Session(asyncio.Protocol):
 
     def close(self) -> None:
         """End the connection."""
-        if not self.lost.cancel() and not self.lost.cancelled():
-            self.lost.exception()  # else asyncio logs one that nobody waited for
+        self.lost.cancel()
         self._transport.close()
 
     def _lose(self, error: Exception) -> None:
         if not self.lost.done():
             self.lost.set_exception(error)
+            self.lost.exception()  # else asyncio logs one that nobody waited for
         self._transport.close()
 
     def _take(self, reply: monitor.Reply) -> None:

@@ -178,6 +178,10 @@ class Dialer:
             reading = asyncio.create_task(connection.read(reader))
             try:
                 yield connection, reading
+            except NetsondeError:
+                if reading.done():
+                    reading.result()  # what nobody foresaw is why
+                raise
             finally:
                 reading.cancel()
                 await asyncio.wait([reading])

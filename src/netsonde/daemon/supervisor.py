@@ -71,20 +71,23 @@ class Supervisor:
 
     async def _kept(self, name: str, part: Part) -> None:
         clock = asyncio.get_running_loop().time
-        pause_s = FIRST_PAUSE_S
+        pause_s = 0.0
         while True:
             begun_s = clock()
             try:
+                if pause_s:
+                    await self._sleep(pause_s)
+                    self.restarts[name] += 1
+                    begun_s = clock()
                 await part()
             except Exception as error:  # whatever it is, the others go on
                 self.failures.note(name, error)
+                if _is_cancelled():  # it failed at ending
+                    return
             else:
                 return
-            if clock() - begun_s >= CALM_S:
-                pause_s = FIRST_PAUSE_S
-            await self._sleep(pause_s)
-            self.restarts[name] += 1
-            pause_s = min(2 * pause_s, LAST_PAUSE_S)
+            calm = clock() - begun_s >= CALM_S
+            pause_s = FIRST_PAUSE_S if calm else min(max(FIRST_PAUSE_S, 2 * pause_s), LAST_PAUSE_S)
 
     async def _vital(self, part: Part) -> None:
         try:
@@ -97,3 +100,8 @@ class Supervisor:
         if self._dead is None:
             self._dead = asyncio.get_running_loop().create_future()
         return self._dead
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

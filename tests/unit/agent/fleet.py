@@ -243,6 +243,7 @@ class Agent:
             state_dir=str(self.directory),
             webhook_allow=("127.0.0.0/8",),
             query_deadline_ms=self._fleet.query_deadline_ms,
+            probe_max_ms=self._fleet.probe_max_ms,
         )
         at = main.place(config)
         self._task = asyncio.create_task(self._serve(config, at))
@@ -284,6 +285,7 @@ class Fleet:
         self.directory = directory
         self.http_port, self.peer_port = free_port(), free_port()
         self.query_deadline_ms = 1000
+        self.probe_max_ms = main.Settings().probe_max_ms
         self.agents: dict[int, Agent] = {}
 
     async def start(self, *numbers: int, monitored: bool = True) -> list[Agent]:
