@@ -53,7 +53,7 @@ def counting() -> Iterator[tuple[Netsonde, Path]]:
     """Build the network, and start monitor and agent on one host of it."""
     with TemporaryDirectory(prefix="netsonde-bench-", dir="/run") as name, link.network():
         folder = Path(name)
-        folder.chmod(0o755)  # the agent is nobody
+        folder.chmod(0o755)  # the agent has a user of its own
         load = link.compile_load(folder)
         host = Netsonde(folder, TWINS[0])
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
 import signal
 import subprocess
 import sys
@@ -110,10 +109,7 @@ class Netsonde(Pipeline):
 
     def start(self) -> None:
         """Start both and configure a counter for each phase."""
-        user = pwd.getpwnam("nobody")
         state, programs = self.folder / "state", Path(sys.executable).parent
-        state.mkdir()
-        os.chown(state, user.pw_uid, user.pw_gid)
         socket = ["--monitor-socket", str(self.folder / "monitor.sock")]
         self._monitor = self._launch(
             str(programs / "netsonde-monitor"),

@@ -69,7 +69,7 @@ def _round(
 ) -> Round:
     found: defaultdict[str, list[float]] = defaultdict(list)
     with TemporaryDirectory(prefix="netsonde-bench-", dir="/run") as folder:
-        Path(folder).chmod(0o755)  # the agent is nobody
+        Path(folder).chmod(0o755)  # the agent has a user of its own
         pipeline = kind(Path(folder), twins[0])
 
         def pairs(phase: str) -> Pairs:

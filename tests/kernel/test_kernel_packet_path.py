@@ -20,12 +20,12 @@ import pytest
 from features import needs
 from pyroute2 import IPRoute, config, netns
 
+from netsonde.daemon import rights
 from netsonde.kernel.netfilter import NetfilterPath
 from netsonde.kernel.packet_path import PacketPath
 from netsonde.kernel.path import CountingPath
 from netsonde.lab import namespace
 from netsonde.model.errors import UnsupportedByKernel
-from netsonde.monitor import privilege
 from netsonde.sketch import _abi
 from netsonde.sketch.tick import Reader
 
@@ -235,8 +235,8 @@ def test_needs_no_more_than_one_capability(network: None) -> None:
 
 def count_as_nobody() -> None:
     namespace.enter(HERE)
-    uid, gid = privilege.user_ids("user", "nobody")
-    privilege.drop_to(uid, gid, {CAP_NET_RAW})
+    rights.confine()
+    rights.give_up(rights.account("user", rights.AUTO, rights.MONITOR), {CAP_NET_RAW})
     with PacketPath(hash_key=SECRET, lg_buckets=LG_BUCKETS) as path:
         path.attach()
         counting = Counting(path)
@@ -250,8 +250,8 @@ def count_as_nobody() -> None:
 def test_says_what_it_needs(network: None) -> None:
     child = os.fork()
     if child == 0:
-        uid, gid = privilege.user_ids("user", "nobody")
-        privilege.drop_to(uid, gid, ())
+        rights.confine()
+        rights.give_up(rights.account("user", rights.AUTO, rights.MONITOR))
         try:
             PacketPath(hash_key=SECRET, lg_buckets=LG_BUCKETS)
         except UnsupportedByKernel as error:

@@ -6,7 +6,6 @@ import ast
 import http.client
 import json
 import os
-import pwd
 import shutil
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from urllib.parse import urlencode
 
 from features import missing
 
-from netsonde.lab import daemons, namespace
+from netsonde.lab import namespace
 
 PATIENCE_S = 180
 """An emulated processor is ten to thirty times slower than a real one."""
@@ -29,8 +28,6 @@ DEVICE = "veth0"
 ROADS = {"plain": "10.99.0", "vlan": "10.98.0", "qinq": "10.97.0"}
 """Ways from one host to the other, all over one link, and the network of each."""
 _PROGRAMS = Path(sys.executable).parent
-_USER = pwd.getpwnam(daemons.user())
-"""Whom daemons become."""
 _T = TypeVar("_T")
 
 
@@ -149,7 +146,7 @@ def linked() -> Iterator[tuple[Host, Host]]:
         for host in pair:
             agent = ["agent", "--listen", f"{host.address}:8000", "--peer-port", "8001"]
             agent += ["--monitor-socket", str(host.room / "monitor.sock")]
-            agent += ["--state-dir", str(host.room / "state"), "--user", _USER.pw_name]
+            agent += ["--state-dir", str(host.room / "state")]
             stack.enter_context(_daemon(host, *agent))
         yield pair
 
@@ -160,7 +157,6 @@ def counting(pair: tuple[Host, Host], hook: str) -> Iterator[None]:
     with ExitStack() as stack:
         for host in pair:
             monitor = ["monitor", "--hook", hook, "--socket", str(host.room / "monitor.sock")]
-            monitor += ["--user", _USER.pw_name, "--agent-user", _USER.pw_name]
             stack.enter_context(_daemon(host, *monitor))
         for host in pair:
             patiently(lambda host=host: host.counter("INPUT", "icmp", "192.0.2.1", host.address))
@@ -183,8 +179,6 @@ def _room() -> Iterator[Path]:
     room = Path(tempfile.mkdtemp(prefix="netsonde-pair-", dir="/run"))
     try:
         room.chmod(0o755)
-        (room / "state").mkdir()
-        os.chown(room / "state", _USER.pw_uid, _USER.pw_gid)
         yield room
     finally:
         shutil.rmtree(room)

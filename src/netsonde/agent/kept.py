@@ -18,25 +18,32 @@ log = structlog.get_logger()
 
 
 class Kept:
-    """The state of one agent."""
+    """The state of one agent: empty and kept nowhere, until it is restored."""
 
-    def __init__(self, own: str, file: StateFile) -> None:
+    def __init__(self, own: str) -> None:
+        self.tree = Tree(own)
+        self.book = Book()
+        self.webhooks: dict[str, Webhook] = {}
+        self._file: StateFile | None = None
+
+    def restore(self, file: StateFile) -> None:
+        """Go on with what a file keeps, and keep it there; raises Unavailable."""
         state = file.load()
-        self.tree = Tree(own, state.path, state.children)
+        self.tree = Tree(self.tree.own, state.path, state.children)
         self.book = state.book
         self.webhooks = state.webhooks
         self._file = file
 
     def change(self, book: Book) -> None:
         """Take another book of tasks; raises Unavailable, with no change, if it cannot be kept."""
-        self._file.save(self._state(book))
+        self._save(book)
         self.book = book
 
     def change_webhooks(self, webhooks: dict[str, Webhook]) -> None:
         """Take other webhooks; raises as `change`."""
         before, self.webhooks = self.webhooks, webhooks
         try:
-            self._file.save(self._state(self.book))
+            self._save(self.book)
         except Unavailable:
             self.webhooks = before
             raise
@@ -44,9 +51,13 @@ class Kept:
     def keep(self) -> None:
         """Write what has changed in memory already."""
         try:
-            self._file.save(self._state(self.book))
+            self._save(self.book)
         except Unavailable as error:
             log.error("state not kept", reason=str(error))
+
+    def _save(self, book: Book) -> None:
+        if self._file is not None:
+            self._file.save(self._state(book))
 
     def _state(self, book: Book) -> State:
         return State(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
-import pwd
 import random
 import secrets
 import signal
@@ -36,11 +34,13 @@ from netsonde.agent.probing import Limits, Prober
 from netsonde.agent.questions import Questions
 from netsonde.agent.resolving import Resolver
 from netsonde.agent.service import Service
-from netsonde.agent.state import StateFile
+from netsonde.agent.state import KEEPS, StateFile
 from netsonde.agent.tasks import Tasks
 from netsonde.agent.webhooks import Webhooks
-from netsonde.daemon import log, settings
+from netsonde.daemon import log, rights, settings
+from netsonde.daemon.directories import prepared
 from netsonde.daemon.failures import Failures
+from netsonde.daemon.files import Directory
 from netsonde.daemon.supervisor import Supervisor
 from netsonde.model import address
 from netsonde.model.detectors import BUILTIN
@@ -72,8 +72,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str, msgspec.Meta(description="directory that keeps tasks and leaf agents")
     ] = "/var/lib/netsonde"
     user: Annotated[
-        str, msgspec.Meta(description="user to become before serving, when started as root")
-    ] = "nobody"
+        str,
+        msgspec.Meta(
+            description="user to become before serving, when started as root: a name, a number, or "
+            f"auto: {rights.AGENT.account} where there is such an account, else the id "
+            f"{rights.AGENT.spare_id}"
+        ),
+    ] = rights.AUTO
     query_deadline_ms: Annotated[
         int, msgspec.Meta(ge=50, le=60_000, description="time the network has for an answer")
     ] = 1000
@@ -141,11 +146,12 @@ def listen(at: Place) -> Listeners:
 
 
 async def serve(
-    config: Settings, own: str, listeners: Listeners, loaded: Callable[[], None]
+    config: Settings, own: str, listeners: Listeners, loaded: Callable[[], Directory]
 ) -> None:
     """Run the agent of that name until SIGTERM or SIGINT.
 
-    `loaded` is called once all code is loaded and before anything is answered.
+    `loaded` is called once all code is loaded, and before the state is read or anything answered;
+    it gives the directory of the state.
     """
     software = __version__
     failures = Failures()
@@ -154,7 +160,6 @@ async def serve(
     dialer = Dialer(own=own, peer_port=config.peer_port, software=software)
     node = Node(
         own=own,
-        file=StateFile(Path(config.state_dir)),
         dialer=dialer,
         monitor_socket=Path(config.monitor_socket),
         software=software,
@@ -179,15 +184,17 @@ async def serve(
         await http.rehearse()
         await service.webhooks.rehearse()
         service.served.by_status.clear()
-        loaded()
-        # What is loaded stays: else a question now and then waits 50 ms for it to be walked.
-        gc.collect()
-        gc.freeze()
-        node.start()
-        service.webhooks.start()
-        supervisor.start("peers", peers.run)
-        supervisor.start("http", http.run)
-        await _until_stopped(supervisor)
+        with loaded() as directory:
+            node.kept.restore(StateFile(directory))
+            service.webhooks.restore(node.kept.webhooks)
+            # What is loaded stays: else a question now and then waits 50 ms for it to be walked.
+            gc.collect()
+            gc.freeze()
+            node.start()
+            service.webhooks.start()
+            supervisor.start("peers", peers.run)
+            supervisor.start("http", http.run)
+            await _until_stopped(supervisor)
 
 
 def _service(
@@ -196,7 +203,6 @@ def _service(
     served = Served()
     webhooks = Webhooks(
         ring=node.ring,
-        known=node.kept.webhooks,
         keep=node.kept.change_webhooks,
         supervisor=supervisor,
         wall_ns=time.time_ns,
@@ -243,26 +249,24 @@ async def _until_stopped(supervisor: Supervisor) -> None:
     log_line.info("agent stopped")
 
 
-def become(user: str, state_dir: Path) -> None:
-    """Make the state directory and, as root, hand it to the user and become that user for good.
+def prepare(state_dir: str, owner: rights.Account) -> Directory:
+    """Make the state directory and, as root, give it to its owner.
 
-    Raises BadField for an unknown user or a directory that cannot be made.
+    Raises BadField for a directory that cannot be made or that other users may write.
     """
     try:
-        entry = pwd.getpwnam(user)
-        state_dir.mkdir(parents=True, exist_ok=True)
-        if os.geteuid() == 0 and entry.pw_uid != 0:
-            for path in (state_dir, *state_dir.glob("agent.*")):
-                os.chown(path, entry.pw_uid, entry.pw_gid)
-            os.setgroups([])
-            os.setresgid(entry.pw_gid, entry.pw_gid, entry.pw_gid)
-            os.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)
-    except KeyError:
-        raise BadField("user", user, "a user of this host, such as nobody") from None
-    except OSError as error:
-        raise BadField("state_dir", str(state_dir), f"a directory to keep ({error})") from None
-    if not os.access(state_dir, os.W_OK | os.X_OK):
-        raise BadField("state_dir", str(state_dir), "a directory this user may write to")
+        directory, taken = prepared(Path(state_dir), owner, KEEPS)
+    except Unavailable as error:
+        raise BadField("state_dir", state_dir, f"a directory to keep ({error})") from None
+    if taken:
+        structlog.get_logger().info("state taken over from nobody", directory=state_dir)
+    return directory
+
+
+def _become(owner: rights.Account, directory: Directory) -> Directory:
+    """Give up root; gives the directory that is the owner's."""
+    rights.give_up(owner)
+    return directory
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -274,11 +278,13 @@ def main(argv: Sequence[str] | None = None) -> None:
             "Answers for this host and those below it, over HTTP and between agents.",
             sys.argv[1:] if argv is None else argv,
         )
+        at, owner = place(config), rights.account("user", config.user, rights.AGENT)
+        rights.confine()
         log.configure(json=config.log_json)
-        at, become_user = place(config), partial(become, config.user, Path(config.state_dir))
         listeners = listen(at)
+        become = partial(_become, owner, prepare(config.state_dir, owner))
         with listeners.http, listeners.peers:
-            asyncio.run(serve(config, at.own, listeners, become_user))
+            asyncio.run(serve(config, at.own, listeners, become))
     except BadField as error:
         sys.exit(_failed(error, EXIT_BAD_SETTINGS))
     except (NetsondeError, OSError) as error:

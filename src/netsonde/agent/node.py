@@ -21,7 +21,6 @@ from netsonde.agent.kept import Kept
 from netsonde.agent.monitor_link import MonitorLink
 from netsonde.agent.peer_server import Inbound
 from netsonde.agent.peers import Dialer
-from netsonde.agent.state import StateFile
 from netsonde.daemon.supervisor import Supervisor
 from netsonde.model.coverage import Coverage
 from netsonde.model.detector import Detector
@@ -64,7 +63,6 @@ class Node:
         self,
         *,
         own: str,
-        file: StateFile,
         dialer: Dialer,
         monitor_socket: Path,
         software: str,
@@ -73,7 +71,7 @@ class Node:
         wall_ns: Callable[[], int],
         mono_ns: Callable[[], int],
     ) -> None:
-        self.kept = Kept(own, file)
+        self.kept = Kept(own)
         self._built_in = tuple(built_in)
         self._supervisor = supervisor
         self._wall_ns = wall_ns

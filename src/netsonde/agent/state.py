@@ -1,29 +1,42 @@
 """What an agent keeps on disk, so that it comes back with its tasks and its place in the tree.
 
-The one idea: the file is replaced whole or not at all, and one that cannot be read is set aside,
-never guessed at.
+The one idea: nothing is lost in silence. The file is replaced whole or not at all; an entry in it
+that cannot be used is set aside in a file of its own while the others load; and a file that cannot
+be read at all ends the agent with a sentence and stays as it is.
 """
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+from collections.abc import Callable, Iterable
+from typing import Literal, TypeVar
 
 import msgspec
 import structlog
 
+from netsonde.agent.webhooks import MAX_WEBHOOKS
+from netsonde.daemon.files import Directory
+from netsonde.model import address
 from netsonde.model.detector import Choice, Name
-from netsonde.model.errors import NetsondeError, ProtocolError, Unavailable
+from netsonde.model.errors import BadField, NetsondeError, Unavailable
 from netsonde.model.resource import Webhook
 from netsonde.model.task import Task
 from netsonde.overlay.checks import check_detectors, check_tasks
 from netsonde.overlay.tasks import Book, OwnTask
-from netsonde.overlay.tree import MAX_CHILDREN
+from netsonde.overlay.tree import MAX_CHILDREN, MAX_DEPTH, MAX_MEMBERS
 
 SCHEMA = 1
 MAX_STATE_BYTES = 16 << 20
+MAX_ASIDE = 4
+"""Files of entries set aside; the oldest gives way."""
+LOCK = "agent.lock"
+FILE = "agent.json"
+KEEPS = (FILE, "agent.bad")
+"""What may be there from a release that ran as `nobody`."""
+_STEM = "agent"
+_MAX_SHOWN = 8
 
 log = structlog.get_logger()
+_T = TypeVar("_T")
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,59 +64,180 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class StateFile:
-    """The file `agent.json` in the state directory."""
+class SetAside(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry of the file that could not be used."""
 
-    def __init__(self, directory: Path) -> None:
-        self._path = directory / "agent.json"
+    field: str
+    name: str
+    """Its place in a list, or its key."""
+    reason: str
+    entry: msgspec.Raw
+
+
+class StateFile:
+    """The file `agent.json` in a directory that no other agent uses meanwhile."""
+
+    def __init__(self, directory: Directory) -> None:
+        """Lock the directory; raises Busy when another agent has it, Unavailable otherwise."""
+        directory.lock(LOCK)
+        self._directory = directory
         self._last = b""
 
     def load(self) -> State:
-        """Read the state; without a file, and after setting a bad one aside, it is empty."""
-        try:
-            data = self._path.read_bytes()
-        except FileNotFoundError:
+        """Read the state; without a file it is empty.
+
+        What cannot be used of it is set aside and named in the log. Raises Unavailable, and leaves
+        the file alone, when it cannot be read, is of a later schema, or nothing can be set aside.
+        """
+        data = self._directory.read(FILE, MAX_STATE_BYTES)
+        if data is None:
             return State()
-        except OSError as error:
-            raise Unavailable(f"the state file {self._path} cannot be read: {error}") from None
-        try:
-            state = _decode(data)
-        except NetsondeError as error:
-            aside = self._path.with_suffix(".bad")
-            self._path.replace(aside)
-            log.error("state set aside, starting empty", file=str(aside), reason=str(error))
-            return State()
-        self._last = data
+        where = self._directory.place(FILE)
+        state, bad = _decoded(data, where)
+        if bad:
+            aside = self._directory.set_aside(_STEM, msgspec.json.encode(bad), MAX_ASIDE)
+            for one in bad[:_MAX_SHOWN]:
+                log.error("kept entry set aside", field=one.field, name=one.name, reason=one.reason)
+            log.error("state loaded in part", file=self._directory.place(aside), aside=len(bad))
+        else:
+            self._last = data
         return state
 
     def save(self, state: State) -> None:
-        """Replace the file if the state has changed; raises Unavailable and leaves the old one."""
+        """Replace the file if the state has changed.
+
+        Raises Unavailable; the file is then the old or the new one, and whole.
+        """
         data = msgspec.json.encode(state)
         if data == self._last:
             return
-        fresh = self._path.with_suffix(".new")
-        try:
-            with fresh.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(self._path)
-        except OSError as error:
-            raise Unavailable(f"the state file {self._path} cannot be written: {error}") from None
+        if len(data) > MAX_STATE_BYTES:
+            raise Unavailable(
+                f"the state has {len(data)} bytes; at most {MAX_STATE_BYTES} can be kept"
+            )
+        self._last = b""
+        self._directory.replace(FILE, data)
         self._last = data
 
 
-def _decode(data: bytes) -> State:
-    if len(data) > MAX_STATE_BYTES:
-        raise ProtocolError(f"{len(data)} bytes are over {MAX_STATE_BYTES}")
+def _decoded(data: bytes, where: str) -> tuple[State, list[SetAside]]:
     try:
-        state = msgspec.json.decode(data, type=State)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise ProtocolError(str(error)) from None
-    if state.schema != SCHEMA:
-        raise ProtocolError(f"schema {state.schema} is not {SCHEMA}")
-    if len(state.children) > MAX_CHILDREN:
-        raise ProtocolError(f"{len(state.children)} children are over {MAX_CHILDREN}")
-    check_tasks(state.book.all())
-    check_detectors(state.book.detectors(()))
-    return state
+        fields = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+        schema = msgspec.json.decode(fields.get("schema", b"null"))
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise Unavailable(
+            f"{where} cannot be read: {error}; mend it, or move it away to begin without it"
+        ) from None
+    if type(schema) is not int or not 1 <= schema <= SCHEMA:
+        raise Unavailable(
+            f"{where} is of schema {str(schema)[:20]}, this agent reads up to {SCHEMA}; run the "
+            "release that wrote it, or move it away to begin without it"
+        )
+    loading = _Loading(fields)
+    return loading.state(), loading.bad
+
+
+class _Loading:
+    """Takes a file apart, entry by entry."""
+
+    def __init__(self, fields: dict[str, msgspec.Raw]) -> None:
+        self._fields = fields
+        self.bad: list[SetAside] = []
+
+    def state(self) -> State:
+        """Give what can be used; the rest is in `bad` afterwards."""
+        inherited = self._several("inherited", Task, check_tasks)
+        tasks = list(inherited)
+
+        def check_own(own: list[OwnTask]) -> None:
+            check_tasks([*tasks, *(one.task for one in own)])
+
+        def check_own_detectors(own: list[Choice]) -> None:
+            book = Book(own_detectors=tuple(own), inherited_detectors=tuple(detectors))
+            check_detectors(book.detectors(()))
+
+        own = self._several("own", OwnTask, check_own)
+        detectors = self._several("inherited_detectors", Choice, check_detectors)
+        own_detectors = self._several("own_detectors", Choice, check_own_detectors)
+        return State(
+            own=tuple(own),
+            inherited=tuple(inherited),
+            own_detectors=tuple(own_detectors),
+            inherited_detectors=tuple(detectors),
+            webhooks=dict(self._named("webhooks", Webhook, MAX_WEBHOOKS, _is_webhook)),
+            path=self._path(),
+            children=dict(self._named("children", tuple[str, ...], MAX_CHILDREN, _is_child)),
+        )
+
+    def _several(self, field: str, kind: type[_T], check: Callable[[list[_T]], None]) -> list[_T]:
+        good: list[_T] = []
+        for place, raw in enumerate(self._taken(field, list[msgspec.Raw], [])):
+            with _Aside(self.bad, field, str(place), raw):
+                more = [*good, msgspec.json.decode(raw, type=kind)]
+                check(more)
+                good = more
+        return good
+
+    def _named(
+        self, field: str, kind: type[_T], most: int, check: Callable[[str, _T], None]
+    ) -> Iterable[tuple[str, _T]]:
+        good: dict[str, _T] = {}
+        for name, raw in self._taken(field, dict[str, msgspec.Raw], {}).items():
+            with _Aside(self.bad, field, name, raw):
+                if len(good) >= most:
+                    raise BadField(field, name, f"at most {most}")
+                entry = msgspec.json.decode(raw, type=kind)
+                check(name, entry)
+                good[name] = entry
+        return good.items()
+
+    def _path(self) -> tuple[str, ...]:
+        found: tuple[str, ...] = ()
+        if "path" in self._fields:
+            with _Aside(self.bad, "path", "", self._fields["path"]):
+                path = msgspec.json.decode(self._fields["path"], type=tuple[str, ...])
+                if len(path) >= MAX_DEPTH:
+                    raise BadField("path", len(path), f"at most {MAX_DEPTH - 1} agents above")
+                found = tuple(address.host("path", name) for name in path)
+        return found
+
+    def _taken(self, field: str, kind: type[_T], empty: _T) -> _T:
+        taken = empty
+        if field in self._fields:
+            with _Aside(self.bad, field, "", self._fields[field]):
+                taken = msgspec.json.decode(self._fields[field], type=kind)
+        return taken
+
+
+class _Aside:
+    """Sets aside what is the matter of a block, when it fails."""
+
+    def __init__(self, bad: list[SetAside], field: str, name: str, raw: msgspec.Raw) -> None:
+        self._bad, self._field, self._name, self._raw = bad, field, name, raw
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> Literal[True] | None:
+        """Note an error that an entry may cause, and end it there."""
+        foreseen = (NetsondeError, msgspec.DecodeError, ValueError, TypeError, RecursionError)
+        if not isinstance(error, foreseen):
+            return None
+        reason = str(error)
+        self._bad.append(
+            SetAside(field=self._field, name=self._name, reason=reason, entry=self._raw)
+        )
+        return True
+
+
+def _is_webhook(name: str, _: Webhook) -> None:
+    msgspec.convert(name, Name)  # a URL that cannot be is that webhook's failure, and listed as it
+
+
+def _is_child(name: str, below: tuple[str, ...]) -> None:
+    if address.host("children", name) != name or below[:1] != (name,):
+        raise BadField("children", name, "an address that begins those below it")
+    if len(below) > MAX_MEMBERS:
+        raise BadField("children", name, f"at most {MAX_MEMBERS} members below it")
+    for member in below:
+        address.host("children", member)

@@ -60,7 +60,6 @@ class Webhooks:
         self,
         *,
         ring: EventRing,
-        known: Mapping[str, Webhook],
         keep: Callable[[dict[str, Webhook]], None],
         supervisor: Supervisor,
         wall_ns: Callable[[], int],
@@ -74,6 +73,10 @@ class Webhooks:
         self._draw_ratio = draw_ratio
         self._supervisor = supervisor
         self._poster = poster
+        self._hooks: dict[str, _Hook] = {}
+
+    def restore(self, known: Mapping[str, Webhook]) -> None:
+        """Go on with those that were set before, before `start`."""
         self._hooks = {name: self._made(webhook) for name, webhook in known.items()}
 
     def start(self) -> None:

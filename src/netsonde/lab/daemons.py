@@ -7,8 +7,6 @@ under one deadline, and a daemon that fails it is shown by the last lines of its
 from __future__ import annotations
 
 import http.client
-import os
-import pwd
 import socket
 import subprocess
 import sys
@@ -17,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import urlencode
 
-from netsonde.lab import namespace, pins, server, state, world
+from netsonde.lab import namespace, pins, server, state
 from netsonde.lab.errors import LabError
 from netsonde.lab.topology import SWITCH_NAMESPACE, Host, Topology, overlay_tree
 
@@ -42,7 +40,7 @@ def command_line(
         pin_dir = pins.directory(host)
         return (
             *("netsonde-monitor", "--socket", monitor_socket),
-            *("--agent-user", user(), "--user", user(), "--hook", hook),
+            *("--hook", hook),
             *(("--devices", ",".join(devices)) if devices else ()),
             *(("--pin-dir", str(pin_dir)) if pin_dir else ()),
         )
@@ -50,14 +48,8 @@ def command_line(
         *("netsonde-agent", "--listen", f"{host.address}:{HTTP_PORT}"),
         *("--address", host.address, "--peer-port", "8001"),
         *("--monitor-socket", monitor_socket, "--state-dir", str(state.directory(host) / "state")),
-        *("--user", user(), "--probe-max-bytes", "4000000000"),
+        *("--probe-max-bytes", "4000000000"),
     )
-
-
-def user() -> str:
-    """Name the user that daemons become: in the world of an ordinary user there is only root."""
-    nobody = pwd.getpwnam("nobody")
-    return nobody.pw_name if world.maps_user(nobody.pw_uid) else "root"
 
 
 def deadline_mono_s(hosts: int) -> float:
@@ -121,10 +113,6 @@ def join_overlay(topology: Topology) -> None:
 def _start_one(host: Host, daemon: str, argv: tuple[str, ...], deadline_mono_s: float) -> None:
     home = state.directory(host)
     home.mkdir(exist_ok=True)
-    data = home / "state"
-    data.mkdir(exist_ok=True)
-    owner = pwd.getpwnam(user())
-    os.chown(data, owner.pw_uid, owner.pw_gid)
     launch = server.Launch(
         namespace=host.namespace,
         argv=argv,

@@ -89,15 +89,6 @@ def become_root() -> None:
     _check(_libc.mount(b"tmpfs", b"/run", b"tmpfs", ctypes.c_ulong(0), b"mode=755"))
 
 
-def maps_user(uid: int) -> bool:
-    """Tell whether a user exists in this user namespace, so that root may become it."""
-    for line in Path("/proc/self/uid_map").read_text().splitlines():
-        first, _, count = (int(word) for word in line.split())
-        if first <= uid < first + count:
-            return True
-    return False
-
-
 def _name() -> str:
     return f"\0netsonde-lab-{os.geteuid()}"
 

@@ -23,7 +23,7 @@ import msgspec
 import structlog
 
 from netsonde import __version__
-from netsonde.daemon import log, settings
+from netsonde.daemon import log, rights, settings
 from netsonde.daemon.failures import Failures
 from netsonde.kernel.devices import Device, device_named
 from netsonde.kernel.hooks import AUTO, Opened, open_device, open_path, unpin
@@ -33,9 +33,8 @@ from netsonde.kernel.sizing import MIB_PER_CPU_OF_DEVICE, lg_buckets, possible_c
 from netsonde.model.device import MAX_DEVICES, device_name
 from netsonde.model.errors import BadField, NetsondeError, UnsupportedByKernel
 from netsonde.model.window import TICK_NS
-from netsonde.monitor import privilege
 from netsonde.monitor.alarms import Alarms
-from netsonde.monitor.keep import PAUSE_S, KeptFile, directory_beside
+from netsonde.monitor.keep import PAUSE_S, KeptFile, beside
 from netsonde.monitor.memory import give_back, keep_freed
 from netsonde.monitor.pace import Pace
 from netsonde.monitor.server import Server, bind
@@ -59,12 +58,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         "/run/netsonde/monitor.sock"
     )
     agent_user: Annotated[
-        str, msgspec.Meta(description="user the agent runs as; nobody else but root may connect")
-    ] = "nobody"
+        str,
+        msgspec.Meta(
+            description="user the agent runs as, by name or number; nobody else but root may "
+            f"connect; auto: {rights.AGENT.account} where there is such an account, else the id "
+            f"{rights.AGENT.spare_id}"
+        ),
+    ] = rights.AUTO
     user: Annotated[
         str,
-        msgspec.Meta(description="user to become once attached, keeping only what its hook needs"),
-    ] = "nobody"
+        msgspec.Meta(
+            description="user to become once attached, keeping only what its hook needs: a name, a "
+            f"number, or auto: {rights.MONITOR.account} where there is such an account, else the "
+            f"id {rights.MONITOR.spare_id}"
+        ),
+    ] = rights.AUTO
     table_mb: Annotated[
         int,
         msgspec.Meta(
@@ -134,15 +142,21 @@ class Monitor:
     """The parts of a monitor that counts, from taking over to passing on."""
 
     def __init__(
-        self, config: Settings, opened: Opened, viewed: dict[Device, CountingPath], kept: KeptFile
+        self,
+        config: Settings,
+        opened: Opened,
+        viewed: dict[Device, CountingPath],
+        kept: KeptFile,
+        agent_uid: int,
     ) -> None:
         """Take over what the former monitor left; raises OSError when the kernel refuses.
 
-        `viewed`: what counts at each device that is viewed.
+        `viewed`: what counts at each device that is viewed. `agent_uid`: who may ask.
         """
         path = self._path = opened.path
         self._id, self._failures = os.urandom(_ID_BYTES).hex(), Failures()
         self._config, self._opened, self._kept = config, opened, kept
+        self._agent_uid = agent_uid
         reader = reader_of(path)
         gap, now_tick = close_gap(path, reader), time.time_ns() // TICK_NS
         shares = 1 + len(viewed)
@@ -168,13 +182,12 @@ class Monitor:
 
     async def run(self, listener: socket.socket) -> None:
         """Count and answer until SIGTERM or SIGINT, then pass on what was counted."""
-        agent_uid, _ = privilege.user_ids("agent_user", self._config.agent_user)
         own = View(self._path.hook, self._tasks, self._ticker)
         server = Server(
             Views(own, self._devices),
             self._upkeep,
             self._alarms,
-            allowed_uids=frozenset({0, agent_uid}),
+            allowed_uids=frozenset({0, self._agent_uid}),
             software=__version__,
             encapsulated=self._config.encapsulated.value,
             monitor=self._id,
@@ -257,8 +270,8 @@ async def _give_back() -> None:
 def start(config: Settings) -> None:
     """Attach, give up root and serve; raises NetsondeError or OSError with a sentence."""
     keep_freed()
-    agent_uid, _ = privilege.user_ids("agent_user", config.agent_user)
-    uid, gid = privilege.user_ids("user", config.user)
+    agent = rights.account("agent_user", config.agent_user, rights.AGENT)
+    owner = rights.account("user", config.user, rights.MONITOR)
     buckets = lg_buckets(config.table_mb, possible_cpus())
     devices = _devices(config)
     opened = open_path(
@@ -273,11 +286,13 @@ def start(config: Settings) -> None:
         stack.enter_context(opened.path)
         viewed = {device: stack.enter_context(_open_device(config, device)) for device in devices}
         socket_path = Path(config.socket)
-        listener = bind(socket_path, agent_uid)
-        kept = KeptFile(directory_beside(socket_path, uid, gid))
+        listener = bind(socket_path, agent.uid)
+        directory = beside(socket_path, owner)
         paths = [opened.path, *viewed.values()]
-        privilege.drop_to(uid, gid, frozenset().union(*(path.capabilities for path in paths)))
-        monitor = Monitor(config, opened, viewed, kept)
+        rights.give_up(owner, frozenset().union(*(path.capabilities for path in paths)))
+        if owner == agent:
+            structlog.get_logger().warning("agent and monitor are one user", uid=owner.uid)
+        monitor = Monitor(config, opened, viewed, KeptFile(directory), agent.uid)
         # What is loaded stays: else a tick now and then waits for it to be walked.
         gc.collect()
         gc.freeze()
@@ -335,6 +350,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "Counts this host's packets in the kernel and answers its agent.",
             sys.argv[1:] if argv is None else argv,
         )
+        rights.confine()
         log.configure(json=config.log_json)
         if config.unpin:
             _unpin(config)

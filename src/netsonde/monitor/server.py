@@ -7,9 +7,11 @@ is turned away and counted.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import resource
 import socket
+import stat
 import struct
 import time
 from pathlib import Path
@@ -17,10 +19,11 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from netsonde.daemon.directories import check_parent, parent_of
 from netsonde.daemon.failures import Failures
 from netsonde.model.coverage import Refusal
 from netsonde.model.detector import check_all
-from netsonde.model.errors import Busy, NetsondeError, ProtocolError, Unforeseen
+from netsonde.model.errors import Busy, NetsondeError, ProtocolError, Unavailable, Unforeseen
 from netsonde.model.task import Question
 from netsonde.monitor.alarms import Alarms
 from netsonde.monitor.tasks import is_of_closed
@@ -37,27 +40,39 @@ _IDLE_BEFORE_HELLO_S = 5
 def bind(path: Path, owner_uid: int) -> socket.socket:
     """Bind the socket file, readable by its owner alone; a dead monitor's file is replaced.
 
-    Raises Busy when a living monitor answers there, OSError otherwise.
+    Raises Busy when a living monitor answers there, Unavailable when something else than a socket
+    is there or others could exchange it, OSError otherwise.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+    with parent_of(path) as parent:
+        _remove_dead(path, parent)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        before = os.umask(0o177)
         try:
-            probe.connect(str(path))
-        except (ConnectionRefusedError, FileNotFoundError):
-            path.unlink(missing_ok=True)
-        else:
-            raise Busy(f"another monitor answers on {path}")
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)
-    try:
-        listener.bind(str(path))
-        os.chown(path, owner_uid, -1)
-    except OSError:
-        listener.close()
-        raise
-    finally:
-        os.umask(before)
+            if owner_uid != os.geteuid():
+                check_parent(path, parent, owner_uid)
+            listener.bind(str(path))
+            if owner_uid != os.geteuid():
+                os.chown(path.name, owner_uid, -1, dir_fd=parent, follow_symlinks=False)
+        except (OSError, Unavailable):
+            listener.close()
+            raise
+        finally:
+            os.umask(before)
     return listener
+
+
+def _remove_dead(path: Path, parent: int) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        found = os.stat(path.name, dir_fd=parent, follow_symlinks=False)
+        if not stat.S_ISSOCK(found.st_mode):
+            raise Unavailable(f"{path} is no socket; it is left as it is")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            try:
+                probe.connect(str(path))
+            except ConnectionRefusedError:
+                os.unlink(path.name, dir_fd=parent)
+            else:
+                raise Busy(f"another monitor answers on {path}")
 
 
 class Server:

@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 
 from netsonde.agent import main
+from netsonde.daemon import rights
 from netsonde.model.bound import Bound
 from netsonde.model.coverage import Refusal
 from netsonde.model.detector import Detector, Event
@@ -257,7 +258,8 @@ class Agent:
     async def _serve(self, config: main.Settings, at: main.Place) -> None:
         listeners = main.listen(at)
         with listeners.http, listeners.peers:
-            await main.serve(config, at.own, listeners, lambda: None)
+            with_state = functools.partial(main.prepare, config.state_dir, rights.own())
+            await main.serve(config, at.own, listeners, with_state)
 
     async def until(self, holds: Callable[[httpx.Response], bool], **fields: object) -> None:
         """Send a message until its reply is as wanted."""

@@ -8,13 +8,14 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from fleet import free_port
 
 from netsonde.agent import main
+from netsonde.daemon import rights
 from netsonde.model.errors import BadField
 
 ADDRESS = "127.0.0.6"
@@ -22,7 +23,7 @@ ADDRESS = "127.0.0.6"
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    """A directory that the user nobody may enter, unlike pytest's own."""
+    """A directory that the agent's user may enter, unlike pytest's own."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         yield Path(name)
@@ -75,6 +76,67 @@ def test_a_port_in_use_is_a_sentence(directory: Path) -> None:
     assert len(result.stderr.splitlines()) == 1
 
 
+def _spoiled(file: Path) -> None:
+    file.write_bytes(b"{")
+
+
+def _of_a_later_release(file: Path) -> None:
+    file.write_bytes(b'{"schema": 99}')
+
+
+def _zeroes(file: Path) -> None:
+    file.symlink_to("/dev/zero")
+
+
+def _shadow(file: Path) -> None:
+    file.symlink_to("/etc/shadow")
+
+
+@pytest.mark.parametrize(
+    "made", [os.mkfifo, Path.mkdir, _zeroes, _shadow, _spoiled, _of_a_later_release]
+)
+def test_a_state_that_cannot_be_read_ends_it_with_a_sentence_and_stays(
+    directory: Path, made: Callable[[Path], None]
+) -> None:
+    """The attacks: a FIFO at which a start hung, a link to /dev/zero that took all memory."""
+    (directory / "state").mkdir(mode=0o700)
+    file = directory / "state" / "agent.json"
+    made(file)
+    owner = rights.account("user", rights.AUTO, rights.AGENT)
+    os.chown(file, owner.uid, owner.gid, follow_symlinks=False)
+    os.chown(directory / "state", owner.uid, owner.gid)
+    before = file.lstat()
+    listen = ("--listen", f"{ADDRESS}:{free_port()}", "--peer-port", str(free_port()))
+    result = subprocess.run(
+        command(directory, *listen), capture_output=True, text=True, timeout=20, check=False
+    )
+    assert result.returncode == main.EXIT_FAILED, result.stderr
+    assert result.stderr.startswith(f"netsonde agent: {file} ")
+    assert len(result.stderr.splitlines()) == 1
+    assert file.lstat()[:7] == before[:7]
+
+
+def test_two_agents_cannot_share_one_state(directory: Path) -> None:
+    def listen() -> tuple[str, ...]:
+        return ("--listen", f"{ADDRESS}:{free_port()}", "--peer-port", str(free_port()))
+
+    with subprocess.Popen(command(directory, *listen()), stderr=subprocess.PIPE, text=True) as one:
+        try:
+            assert one.stderr
+            assert any("agent serves" in line for line in one.stderr)
+            result = subprocess.run(
+                command(directory, *listen()),
+                capture_output=True,
+                text=True,
+                timeout=20,
+                check=False,
+            )
+        finally:
+            one.kill()
+    assert result.returncode == main.EXIT_FAILED
+    assert f"is in use by process {one.pid};" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("flag", "value"),
     [
@@ -92,11 +154,15 @@ def test_bad_settings_are_named(flag: str, value: str, capsys: pytest.CaptureFix
     assert said.startswith(f"netsonde agent: field '{flag[2:].replace('-', '_')}' is '{value}'")
 
 
-def test_a_user_or_directory_that_cannot_be_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadField, match="field 'user' is 'no-such-user'"):
-        main.become("no-such-user", tmp_path)
+def test_a_user_or_directory_that_cannot_be_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main.main(["--user", "no-such-user", "--listen", "127.0.0.6:9"])
+    assert stop.value.code == main.EXIT_BAD_SETTINGS
+    assert "field 'user' is 'no-such-user'" in capsys.readouterr().err
     with pytest.raises(BadField, match="field 'state_dir' is '/proc/none'"):
-        main.become("nobody", Path("/proc/none"))
+        main.prepare("/proc/none", rights.own())
 
 
 @pytest.mark.parametrize("listen", ["8000", "h5:8000", "10.0.0.1:99999", "10.0.0.1:"])

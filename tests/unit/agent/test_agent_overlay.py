@@ -80,20 +80,6 @@ async def test_a_root_that_restarts_keeps_tasks_ids_and_children(fleet: Fleet) -
 
 
 @with_fleet
-async def test_a_state_file_that_cannot_be_read_is_set_aside(fleet: Fleet) -> None:
-    (agent,) = await fleet.start(2)
-    await agent.ask("config sketch")
-    await agent.kill()
-    file = agent.directory / "agent.json"
-    for bad in (b"{", b'{"schema": 99}', file.read_bytes().replace(b'"id":0', b'"id":-1')):
-        file.write_bytes(bad)
-        await agent.start()
-        assert agent.monitor.tasks == ()
-        assert file.with_suffix(".bad").read_bytes() == bad
-        await agent.kill()
-
-
-@with_fleet
 async def test_without_its_monitor_a_host_is_missing_and_alone_answers_503(fleet: Fleet) -> None:
     await chain(fleet, 2, 3)
     root, child = fleet.agents[2], fleet.agents[3]

@@ -2,83 +2,36 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import msgspec
-import numpy as np
 import pytest
-from packets import Flow, packet
-from structlog.testing import capture_logs
+from counted import (
+    FLOW,
+    LOAD,
+    NOW,
+    closed,
+    flood,
+    gap,
+    kept_of_five,
+    monitored,
+    restored,
+    task,
+    tick,
+)
 
 from netsonde.model.task import Counter, Filter, Interface, Question, Task
-from netsonde.model.window import TICK_NS, Window
-from netsonde.monitor.keep import PAUSE_S, Kept, KeptFile, directory_beside
+from netsonde.model.window import Window
+from netsonde.monitor.keep import Kept
 from netsonde.monitor.running import Span
 from netsonde.monitor.takeover import Gap
-from netsonde.monitor.tasks import Closed, Tasks
+from netsonde.monitor.tasks import Tasks
 from netsonde.recorder.questions import finished
-from netsonde.recorder.ring import Recorder
-from netsonde.sketch import _abi, _core
-from netsonde.sketch.absent import placement
+from netsonde.sketch import _abi
 from netsonde.sketch.summary import Summary
-from netsonde.sketch.tick import Reader, Side, Tick
-
-NOW = 17_000_000_000
-FLOW = "src_dst_sport_dport_proto"
-KEY = list(range(1, 9))
-PLACES = placement(KEY, 3)
-LOAD = 99
-
-
-def closed(tick: Tick, epoch: int = 1) -> Closed:
-    return Closed(tick=tick, mono_ns=(tick.id + 1) * TICK_NS, epoch=epoch)
-
-
-def monitored(began_tick: int = 0) -> Tasks:
-    return Tasks(Recorder(1 << 20), began_tick=began_tick)
-
-
-def restored(kept: Kept, passed: Gap | None, now_tick: int) -> Tasks:
-    tasks = monitored(now_tick + 1)
-    tasks.restore(kept, passed, PLACES, now_tick, now_tick * TICK_NS)
-    return tasks
-
-
-def tick(number: int, packets: int, source: int = 1) -> Tick:
-    """A tick of one flow with this many packets of 100 bytes, received."""
-    record = np.zeros(1, _abi.RECORD)
-    record["packets"], record["bytes"] = packets, 100 * packets
-    record["key"]["proto"], record["key"]["src"][0, 15] = 6, source
-    quiet = Side(packets=0, ip_bytes=0, drops={"not_ip": 0})
-    busy = Side(packets=packets, ip_bytes=100 * packets, drops={"not_ip": 0})
-    return Tick(id=number, records=record.tobytes(), sides=(busy, quiet))
-
-
-def task(*counters: str, number: int = 0) -> Task:
-    counted = tuple(Counter(key_type=name) for name in counters)
-    return Task(series="sketch", id=number, filter=Filter(), counters=counted, since_tick=NOW)
-
-
-def gap(first_tick: int, *ticks: Tick, load_id: int = LOAD, epoch: int = 7, whole: bool = True):
-    return Gap(
-        load_id=load_id,
-        after_epoch=epoch,
-        first_tick=first_tick,
-        epoch=epoch + len(ticks),
-        ticks=ticks,
-        whole=whole,
-    )
 
 
 @pytest.fixture
 def kept() -> Kept:
-    """What a monitor kept that counted five packets until NOW + 10, epoch 7."""
-    former = monitored()
-    former.apply([task("src")], NOW)
-    former.absorb(closed(tick(NOW, 2), 6))
-    former.absorb(closed(tick(NOW + 9, 3, source=2), 7))
-    former.catch_up()
-    return former.kept(LOAD)
+    return kept_of_five()
 
 
 def answer(tasks: Tasks, key_type: str | None = "src") -> tuple[int, dict[bytes, int], Span]:
@@ -140,14 +93,6 @@ def test_a_counter_that_was_not_kept_begins_anew(kept: Kept) -> None:
     assert answer(tasks, "dst")[2] == Span(NOW + 62, missed_ticks=62)
 
 
-def flood(count: int) -> tuple[_core.FlowTable, Reader]:
-    """A table so small that some flows of a flood are in no record."""
-    table = _core.FlowTable(np.array(KEY, "<u8").tobytes(), 3, _abi.SAMPLE_SHIFT_LEAST)
-    for number in range(count):
-        table.count(packet(Flow("10.0.0.1", "10.0.0.2", 1000 + number, 53, 17), 100), _abi.IN)
-    return table, Reader(*table.buffers(), lg_buckets=3, cpus=1, hash_key=KEY)
-
-
 def test_bounds_of_a_flood_go_on_over_the_same_table_and_not_over_another() -> None:
     table, reader = flood(500)
     whole, former = monitored(), monitored()
@@ -175,33 +120,6 @@ def test_bounds_of_a_flood_go_on_over_the_same_table_and_not_over_another() -> N
     assert got.evidence.flow_absent_upper == expected.evidence.flow_absent_upper > 0
     other = restored(kept, None, NOW + 1)
     assert len(other) == 0  # hidden flows of one table cannot be looked for in another
-
-
-def test_the_file_is_whole_or_not_there(tmp_path: Path, kept: Kept) -> None:
-    directory = directory_beside(tmp_path / "monitor.sock", -1, -1)
-    assert directory.stat().st_mode & 0o777 == 0o700
-    file = KeptFile(directory)
-    assert file.load() is None
-    assert file.save(kept) >= PAUSE_S
-    assert file.load() == kept
-    (written,) = directory.iterdir()
-    for spoiled in (b"", written.read_bytes()[:-1], b"\xc1"):
-        written.write_bytes(spoiled)
-        with capture_logs() as logs:
-            assert file.load() is None
-        assert logs[0]["event"] == "what was kept cannot be read"
-    written.write_bytes(msgspec.msgpack.encode(msgspec.structs.replace(kept, schema="2")))
-    with capture_logs() as logs:
-        assert file.load() is None
-    assert logs[0]["event"] == "what was kept is of another release"
-
-
-def test_a_disk_that_refuses_is_told_once(tmp_path: Path, kept: Kept) -> None:
-    file = KeptFile(tmp_path / "gone")
-    with capture_logs() as logs:
-        file.save(kept)
-        file.save(kept)
-    assert [log["event"] for log in logs] == ["counts cannot be kept"]
 
 
 def test_what_cannot_be_a_window_begins_anew(kept: Kept) -> None:
