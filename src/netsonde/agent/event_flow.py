@@ -80,7 +80,7 @@ class EventFlow:
     def take_from_child(self, child: str, message: peer.Happened, subtree: Collection[str]) -> None:
         """Take a child's events; those that its subtree cannot have are dropped."""
         try:
-            check_events(message.events, message.dropped, subtree)
+            check_events(message.events, subtree)
         except BadField as error:
             log.warning("events refused", child=child, reason=str(error))
             self._take((), len(message.events))

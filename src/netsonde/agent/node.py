@@ -41,8 +41,6 @@ MAX_BUDGET_MS = 60_000
 """Milliseconds that a parent may give."""
 LATE_TICKS = 10
 """Ticks after a task's start from which a host that then began to count is called partial."""
-MAX_DROPPED = 64
-"""Dropped tasks that are named in an answer."""
 
 log = structlog.get_logger()
 
@@ -139,7 +137,9 @@ class Node:
         gather = self._gather(scope, budget_ms, summarised=False)
         failures = self._supervisor.failures
         await carried_out(gather, gather.start(), ask, failures)
-        return Pushed(coverage=gather.result(1).coverage, dropped=tuple(dropped[:MAX_DROPPED]))
+        return Pushed(
+            coverage=gather.result(1).coverage, dropped=tuple(dropped[: peer.MAX_DROPPED])
+        )
 
     async def ask(
         self, question: Question, scope: Scope, budget_ms: int, without: Collection[str] = ()
@@ -190,7 +190,7 @@ class Node:
             id=request.id,
             subtree=self.tree.members(),
             coverage=pushed.coverage,
-            dropped=(names + pushed.dropped)[:MAX_DROPPED],
+            dropped=(names + pushed.dropped)[: peer.MAX_DROPPED],
         )
 
     async def answer_parent(self, request: peer.Query, inbound: Inbound) -> peer.Partial:

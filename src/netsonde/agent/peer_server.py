@@ -18,6 +18,7 @@ from netsonde.agent.peers import HELLO_S, MAX_UNSENT_BYTES, Reply, Request, chec
 from netsonde.daemon.failures import Failures
 from netsonde.model.coverage import Refusal
 from netsonde.model.errors import Busy, NetsondeError, ProtocolError, Unforeseen
+from netsonde.model.text import MAX_SENTENCE_CHARS, clipped
 from netsonde.wire import peer
 
 MAX_CONNECTIONS = 64
@@ -147,7 +148,7 @@ def _refused(number: int, error: NetsondeError) -> peer.Refused:
     return peer.Refused(
         id=number,
         kind=type(error).__name__,
-        reason=str(error),
+        reason=clipped(str(error), MAX_SENTENCE_CHARS),
         refusal=Refusal.of(error),
         retry_after_s=error.retry_after_s,
     )

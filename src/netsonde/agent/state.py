@@ -8,21 +8,25 @@ be read at all ends the agent with a sentence and stays as it is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 import structlog
+from msgspec import Meta
 
 from netsonde.agent.webhooks import MAX_WEBHOOKS
 from netsonde.daemon.files import Directory
 from netsonde.model import address
-from netsonde.model.detector import Choice, Name
+from netsonde.model.coverage import MAX_DEPTH, MAX_MEMBERS, Members
+from netsonde.model.detector import MAX_DETECTORS, Choice, Name
 from netsonde.model.errors import BadField, NetsondeError, Unavailable
 from netsonde.model.resource import Webhook
-from netsonde.model.task import Task
+from netsonde.model.task import MAX_TASKS, Task
+from netsonde.model.text import AddressText
 from netsonde.overlay.checks import check_detectors, check_tasks
 from netsonde.overlay.tasks import Book, OwnTask
-from netsonde.overlay.tree import MAX_CHILDREN, MAX_DEPTH, MAX_MEMBERS
+from netsonde.overlay.tree import MAX_CHILDREN
+from netsonde.wire.frame import Schema
 
 SCHEMA = 1
 MAX_STATE_BYTES = 16 << 20
@@ -42,15 +46,15 @@ _T = TypeVar("_T")
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """One agent's memory."""
 
-    schema: int = SCHEMA
-    own: tuple[OwnTask, ...] = ()
-    inherited: tuple[Task, ...] = ()
-    own_detectors: tuple[Choice, ...] = ()
-    inherited_detectors: tuple[Choice, ...] = ()
-    webhooks: dict[Name, Webhook] = {}
-    path: tuple[str, ...] = ()
+    schema: Schema = SCHEMA
+    own: Annotated[tuple[OwnTask, ...], Meta(max_length=MAX_TASKS)] = ()
+    inherited: Annotated[tuple[Task, ...], Meta(max_length=MAX_TASKS)] = ()
+    own_detectors: Annotated[tuple[Choice, ...], Meta(max_length=MAX_DETECTORS)] = ()
+    inherited_detectors: Annotated[tuple[Choice, ...], Meta(max_length=MAX_DETECTORS)] = ()
+    webhooks: Annotated[dict[Name, Webhook], Meta(max_length=MAX_WEBHOOKS)] = {}
+    path: Annotated[tuple[AddressText, ...], Meta(max_length=MAX_DEPTH)] = ()
     """Addresses from the root to the parent."""
-    children: dict[str, tuple[str, ...]] = {}
+    children: Annotated[dict[AddressText, Members], Meta(max_length=MAX_CHILDREN)] = {}
     """Child -> everyone at and below it."""
 
     @property

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import msgspec
 
+from netsonde.model.number import Difference
+
 
 class Bound(msgspec.Struct, frozen=True, kw_only=True):
     """`lower <= truth <= upper`, always; `estimate` is the best single number between them."""
 
-    lower: int
-    estimate: int
-    upper: int
+    lower: Difference
+    estimate: Difference
+    upper: Difference
 
     @classmethod
     def exactly(cls, value: int) -> Bound:

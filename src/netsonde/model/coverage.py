@@ -2,40 +2,66 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 from netsonde.model.errors import BadField, FieldRefused, NetsondeError
+from netsonde.model.text import (
+    MAX_NAME_CHARS,
+    MAX_SENTENCE_CHARS,
+    AddressText,
+    Text80,
+    Text200,
+    Text2000,
+    clipped,
+)
 
+MAX_DEPTH = 32
+"""Agents on a path from the root."""
+MAX_MEMBERS = 20_000
+"""Members that one host may know at and below itself."""
+MAX_REFUSED = 64
+"""Members of an answer whose refused field is told; the others' reasons say it in words."""
 _MAX_VALUE_CHARS = 120
+
+Members = Annotated[tuple[AddressText, ...], Meta(max_length=MAX_MEMBERS)]
+Reasons = Annotated[dict[AddressText, Text200], Meta(max_length=MAX_MEMBERS)]
+"""Member -> why."""
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """A field that was not accepted, as an error carries it between processes and hosts."""
 
-    field: str
-    value: str | None
+    field: Text80
+    value: Text200 | None
     """At most 120 characters of it; None: it is missing."""
-    allowed: str
+    allowed: Text2000
 
     @classmethod
     def of(cls, error: NetsondeError) -> Refusal | None:
         """Give that of an error; None when it is not about a field."""
         if not isinstance(error, BadField | FieldRefused):
             return None
-        value = None if error.value is None else str(error.value)[:_MAX_VALUE_CHARS]
-        return cls(field=error.field, value=value, allowed=error.allowed)
+        value = None if error.value is None else clipped(str(error.value), _MAX_VALUE_CHARS)
+        return cls(
+            field=clipped(error.field, MAX_NAME_CHARS),
+            value=value,
+            allowed=clipped(error.allowed, MAX_SENTENCE_CHARS),
+        )
 
 
 class Coverage(msgspec.Struct, frozen=True, kw_only=True):
     """Members asked and how each fared; lists hold addresses, sorted when printed."""
 
-    members: tuple[str, ...]
+    members: Members
     """Everyone asked, the answering host included."""
-    missing: dict[str, str] = {}
+    missing: Reasons = {}
     """Member -> why it is not in the answer."""
-    partial: dict[str, str] = {}
+    partial: Reasons = {}
     """Member in the answer whose data does not reach back to the start of the window -> why."""
-    refused: dict[str, Refusal] = {}
+    refused: Annotated[dict[AddressText, Refusal], Meta(max_length=MAX_REFUSED)] = {}
     """Of those missing: member -> the field of the request that it could not accept. The others
     are missing for reasons that may pass."""
 

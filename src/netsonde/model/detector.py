@@ -14,7 +14,9 @@ from msgspec import Meta
 from netsonde.model.bound import Bound
 from netsonde.model.errors import BadField, TooLarge
 from netsonde.model.key import KeyType
+from netsonde.model.number import Count, Port, Tick, WallNs
 from netsonde.model.task import Filter, Increment
+from netsonde.model.text import AddressText, Text80, Text200, Text2000
 
 MAX_DETECTORS = 32
 MAX_EVIDENCE = 10
@@ -43,9 +45,9 @@ class Detector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     name: Name
     measure: Literal["spread", "count", "change"]
     filter: Filter = Filter()
-    by: str
+    by: Text80
     """Key type of who is named."""
-    of: str | None = None
+    of: Text80 | None = None
     """Key type of what is counted once; of `spread` only."""
     increment: Increment = Increment.PACKETS
     """Of `count` and `change`."""
@@ -102,39 +104,39 @@ class EvidenceRow(msgspec.Struct, frozen=True, kw_only=True):
     since then. Of others: flows of the tick in which it was said.
     """
 
-    flow: str
+    flow: Text200
     """src, dst, sport, dport, proto joined by commas."""
-    packets: int
-    bytes: int
+    packets: Count
+    bytes: Count
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """A detector's alarm, raised or cleared."""
 
-    id: str
+    id: Text80
     """Unique in the fleet: host, boot of its monitor and number joined by '-'."""
-    detector: str
+    detector: Name
     state: Literal["raised", "cleared"]
-    host: str
+    host: AddressText
     """Whose monitor saw it."""
-    key_type: str
-    key: str
+    key_type: Text80
+    key: Text200
     count: Bound
     """The measure over the window when it was raised, or cleared."""
-    peak: int
+    peak: Count
     """Largest estimate of it since it was raised."""
-    threshold: int
-    first_tick: int
+    threshold: Count
+    first_tick: Tick
     """Of the window: later than its length says where it was not all remembered."""
-    last_tick: int
-    raised_tick: int
-    wall_ns: int
+    last_tick: Tick
+    raised_tick: Tick
+    wall_ns: WallNs
     """When it was said."""
-    sentence: str
-    evidence: tuple[EvidenceRow, ...] = ()
-    sources: tuple[str, ...] = ()
+    sentence: Text2000
+    evidence: Annotated[tuple[EvidenceRow, ...], Meta(max_length=MAX_EVIDENCE)] = ()
+    sources: Annotated[tuple[AddressText, ...], Meta(max_length=MAX_EVIDENCE)] = ()
     """Distinct sources among the key's flows, at most MAX_EVIDENCE, most packets first."""
-    ports: tuple[int, ...] = ()
+    ports: Annotated[tuple[Port, ...], Meta(max_length=MAX_EVIDENCE)] = ()
     """Distinct destination ports among them, at most MAX_EVIDENCE, most packets first."""
 
 
@@ -142,20 +144,20 @@ class DetectorState(msgspec.Struct, frozen=True, kw_only=True):
     """How a detector fares on one host."""
 
     name: Name
-    active: int
+    active: Count
     """Alarms that are raised now."""
-    raised: int
+    raised: Count
     """Alarms that were raised since it was configured."""
-    suppressed: int
+    suppressed: Count
     """Keys over the threshold now and not raised, since MAX_ACTIVE are."""
-    suppressed_most: int
+    suppressed_most: Count
     """Most of these at a time since it was configured."""
-    keys: int
+    keys: Count
     """Keys it remembers."""
-    items: int
+    items: Count
     """Distinct `of` of its keys, or counts of a key in a tick, that it remembers."""
-    first_tick: int
+    first_tick: Tick
     """First tick of its window now; later than the window's length says while it is new, or where
     there is more traffic than it remembers."""
-    cpu_ms: int
+    cpu_ms: Count
     """CPU time that it took since it was configured."""

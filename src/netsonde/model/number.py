@@ -16,25 +16,33 @@ MAX_TICK = 1 << 40
 MAX_WALL_NS = (1 << 63) - 1
 """Nanoseconds since 1970 that 64 bits hold: until 2262."""
 MAX_MS = 1 << 40
+"""34 years."""
+MAX_RATIO = 1e6
 
 Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
 """Packets, bytes, keys, times that something happened."""
+Positive = Annotated[int, Meta(ge=1, le=MAX_COUNT)]
 Difference = Annotated[int, Meta(ge=-MAX_COUNT, le=MAX_COUNT)]
 """Between two counts."""
 Tick = Annotated[int, Meta(ge=0, le=MAX_TICK)]
 """Unix time in 100 ms."""
+LastTick = Annotated[int, Meta(ge=-1, le=MAX_TICK)]
+"""Of a window; of an empty one it is the one before its first, which may be 0."""
 WallNs = Annotated[int, Meta(ge=0, le=MAX_WALL_NS)]
 """Unix time in nanoseconds."""
-DurationNs = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
 Milliseconds = Annotated[int, Meta(ge=0, le=MAX_MS)]
 SignedMs = Annotated[int, Meta(ge=-MAX_MS, le=MAX_MS)]
 RealMs = Annotated[float, Meta(ge=0, le=MAX_MS)]
 SignedRealMs = Annotated[float, Meta(ge=-MAX_MS, le=MAX_MS)]
+Seconds = Annotated[float, Meta(ge=0, le=MAX_MS)]
 Rate = Annotated[float, Meta(ge=0, le=MAX_COUNT)]
 """Bytes a second."""
-Ratio = Annotated[float, Meta(ge=0, le=1e6)]
-"""Of a whole; over 1 where several add up."""
+Ratio = Annotated[float, Meta(ge=0, le=MAX_RATIO)]
+"""Of a whole, or of several."""
 Share = Annotated[float, Meta(ge=0, le=1)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
-Number32 = Annotated[int, Meta(ge=0, le=(1 << 32) - 1)]
-"""An id of something between two processes, a schema."""
+OpenPort = Annotated[int, Meta(ge=1, le=65535)]
+"""A port that somebody listens on."""
+Octet = Annotated[int, Meta(ge=0, le=255)]
+Written = Annotated[int, Meta(ge=-(1 << 31), lt=1 << 31)]
+"""A number as somebody wrote it; who knows what it stands for checks it, and says what may be."""

@@ -9,8 +9,17 @@ from msgspec import Meta
 
 from netsonde.model.asked import FilterText, IncrementName
 from netsonde.model.certificate import Covered
-from netsonde.model.detector import DetectorState, Event, Name
+from netsonde.model.detector import MAX_DETECTORS, DetectorState, Event, Name
+from netsonde.model.device import MAX_DEVICES
+from netsonde.model.evidence import Tallies
+from netsonde.model.number import Count, Seconds, Tick
 from netsonde.model.task import MAX_COUNTERS, Scope
+from netsonde.model.text import Text80, Text200
+
+MAX_FAILURES = 256
+"""Kinds of failures that a monitor tells apart."""
+MAX_LEVELS = 16
+"""Lengths of steps in a flight recorder."""
 
 MAX_URL_CHARS = 2000
 MAX_SECRET_CHARS = 200
@@ -19,7 +28,7 @@ MAX_SECRET_CHARS = 200
 class CounterSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Per-key totals that a task keeps."""
 
-    by: Annotated[str, Meta(description="key type: src, src_dst, src/24, dport ...")]
+    by: Annotated[Text80, Meta(description="key type: src, src_dst, src/24, dport ...")]
     increment: IncrementName = "packets"
     hitter_threshold: Annotated[float, Meta(ge=0, le=1)] = 0.1
 
@@ -58,15 +67,15 @@ class DetectorSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """A detector as it is wanted; the fields of `model.detector.Detector` as people write them."""
 
     measure: Literal["spread", "count", "change"]
-    by: str
-    of: str | None = None
+    by: Text80
+    of: Text80 | None = None
     filter: FilterText = FilterText()
     increment: IncrementName = "packets"
     threshold: Annotated[int, Meta(ge=1, le=1 << 50)]
     factor: Annotated[float, Meta(ge=1, le=1e6)] = 1.0
-    window: Annotated[str, Meta(description="100ms to 60s, such as 5s")] = "5s"
+    window: Annotated[Text80, Meta(description="100ms to 60s, such as 5s")] = "5s"
     clear_ratio: Annotated[float, Meta(gt=0, le=1)] = 0.5
-    clear: Annotated[str, Meta(description="cleared after so long below, such as 2s")] = "2s"
+    clear: Annotated[Text80, Meta(description="cleared after so long below, such as 2s")] = "2s"
     sentence: Annotated[str, Meta(max_length=200)] = "{key} reached {count}"
     enabled: bool = True
 
@@ -109,7 +118,7 @@ class Webhook(
             description="http://HOST/PATH or https://..., at most 2000 characters",
         ),
     ]
-    detectors: tuple[Name, ...] | None = None
+    detectors: Annotated[tuple[Name, ...], Meta(max_length=MAX_DETECTORS)] | None = None
     """None: all."""
     secret: (
         Annotated[
@@ -157,81 +166,81 @@ class WebhookList(msgspec.Struct, frozen=True, kw_only=True):
 class Level(msgspec.Struct, frozen=True, kw_only=True):
     """Steps of one length that a flight recorder holds."""
 
-    step_ms: int
-    steps: int
-    first_tick: int | None
+    step_ms: Count
+    steps: Count
+    first_tick: Tick | None
     """None while it holds nothing."""
-    bytes: int
+    bytes: Count
 
 
 class Reach(msgspec.Struct, frozen=True, kw_only=True):
     """How far back a flight recorder can be asked."""
 
-    first_tick: int | None
-    begins: str | None
+    first_tick: Tick | None
+    begins: Text80 | None
     """Wall clock, UTC."""
-    levels: tuple[Level, ...]
-    budget_bytes: int
+    levels: Annotated[tuple[Level, ...], Meta(max_length=MAX_LEVELS)]
+    budget_bytes: Count
 
 
 class DeviceView(msgspec.Struct, frozen=True, kw_only=True):
     """A device that a monitor views: all that passes it, in and out; counts since it started."""
 
-    device: str
-    hook: str
+    device: Text80
+    hook: Text80
     """Where packets are counted, as certificates say it: `tcx eth0`."""
-    gone: str | None
+    gone: Text80 | None
     """Wall clock, UTC, at which the device was found to be gone; None while it is there."""
-    since_tick: int
-    last_tick: int
-    packets: int
-    ip_bytes: int
-    drops: dict[str, int]
+    since_tick: Tick
+    last_tick: Tick
+    packets: Count
+    ip_bytes: Count
+    drops: Tallies
     """Packets seen and put into no flow, by cause."""
-    tasks: int
-    tick_ms: int
-    told_one_in: int
-    late_ticks: int
+    tasks: Count
+    tick_ms: Count
+    told_one_in: Count
+    late_ticks: Count
     recorder: Reach
 
 
 class MonitorState(msgspec.Struct, frozen=True, kw_only=True):
     """How a host's monitor is; counts are since it started, and of a gap that it took over."""
 
-    hook: str
+    hook: Text80
     """Where packets are counted."""
-    encapsulated: str
+    encapsulated: Text80
     """What is counted of tunnels: `outer` or `exclude`, as the monitor was told."""
-    since_tick: int
-    last_tick: int
-    packets: int
-    ip_bytes: int
-    drops: dict[str, int]
+    since_tick: Tick
+    last_tick: Tick
+    packets: Count
+    ip_bytes: Count
+    drops: Tallies
     """Packets seen and put into no flow, by cause."""
-    tasks: int
-    tick_ms: int
+    tasks: Count
+    tick_ms: Count
     """Length of a tick now: 100, or longer to keep within the CPU budget."""
-    told_one_in: int
+    told_one_in: Count
     """Flows of one in so many of the table's buckets are told to tasks, and stand for the others:
     1, or more where the longest tick costs too much still."""
-    late_ticks: int
+    late_ticks: Count
     """Ticks that took more than 100 ms to close."""
-    failed_refreshes: int
+    failed_refreshes: Count
     """Times that the host's addresses and devices could not be followed."""
-    cpu_seconds: float
-    rss_bytes: int
+    cpu_seconds: Seconds
+    rss_bytes: Count
     recorder: Reach
     """How far back it can be asked."""
-    detectors: tuple[DetectorState, ...]
+    detectors: Annotated[tuple[DetectorState, ...], Meta(max_length=MAX_DETECTORS)]
     """How the host's detectors fare."""
-    devices: tuple[DeviceView, ...] = ()
+    devices: Annotated[tuple[DeviceView, ...], Meta(max_length=MAX_DEVICES)] = ()
     """Devices that its monitor views, beside the host's own packets."""
-    monitor: str = ""
+    monitor: Text80 = ""
     """Id of the monitor, drawn anew at each of its starts: who finds it twice has one host twice.
     """
-    failures: dict[str, int] = {}
+    failures: Annotated[dict[Text200, Count], Meta(max_length=MAX_FAILURES)] = {}
     """What failed in the monitor and ended only itself: `part: exception's type` -> how often."""
-    refused: dict[str, int] = {}
+    refused: Tallies = {}
     """What it turned away: cause -> how often."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -36,7 +37,7 @@ def read(body: bytes, kind: Any, decoder: msgspec.json.Decoder[Any] | None = Non
 
 def check(made: msgspec.Struct) -> None:
     """Check a struct that was never JSON as if it were; raises BadField as `read`."""
-    read(msgspec.json.encode(made), type(made))
+    read(msgspec.json.encode(made), type(made), _decoder(type(made)))
 
 
 def check_field(field: str, value: object, kind: Any) -> None:
@@ -45,6 +46,11 @@ def check_field(field: str, value: object, kind: Any) -> None:
         read(msgspec.json.encode(value), kind)
     except BadField as error:
         raise BadField(field, value, error.allowed) from None
+
+
+@cache
+def _decoder(kind: type[msgspec.Struct]) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind)
 
 
 def allowed(kind: Any) -> str:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from netsonde.model.flow import FlowClass
+from netsonde.model.key import KEY_BYTES
+from netsonde.model.number import Octet, Share, Tick
+from netsonde.model.text import Text80, Text200
 from netsonde.model.window import TOTAL, Window
 
 MAX_TASKS = 256
@@ -18,6 +22,7 @@ MAX_KEYS = 1 << 16
 """Keys that a question may ask of one part of the network."""
 MAX_ID = 2**31 - 1
 """Largest id of a task."""
+TaskId = Annotated[int, Meta(ge=0, le=MAX_ID)]
 
 Scope = Literal["host", "subtree"]
 """Whether a task or a question is about one host alone or about it and everyone below it."""
@@ -42,20 +47,20 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     """Which flow records a task takes; a field left out matches everything."""
 
     interface: Interface = Interface.INPUT
-    device: str | None = None
+    device: Text80 | None = None
     """Whatever passes this device, in or out and whosever it is, instead of the host's own
     packets; `interface` is BOTH then."""
     family: Literal[4, 6] | None = None
     """Version of IP."""
-    proto: int | None = None
+    proto: Octet | None = None
     """IP protocol number."""
-    src: str | None = None
+    src: Text80 | None = None
     """Canonical prefix of the source, such as `10.0.0.0/24`."""
-    dst: str | None = None
+    dst: Text80 | None = None
     """Canonical prefix of the destination."""
-    sport: str | None = None
+    sport: Text200 | None = None
     """Canonical source ports, such as `80,443,8000-8010`; packets without ports do not pass."""
-    dport: str | None = None
+    dport: Text200 | None = None
     """Canonical destination ports."""
     flow: FlowClass = FlowClass.ANY
 
@@ -63,12 +68,12 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
 class Counter(msgspec.Struct, frozen=True, kw_only=True):
     """Per-key totals within a task."""
 
-    key_type: str
+    key_type: Text80
     """Name of a `KeyType`; at most one counter of a key type in a task."""
     increment: Increment = Increment.PACKETS
-    hitter_threshold: float = 0.1
+    hitter_threshold: Share = 0.1
     """Share of a host's own total, 0 to 1, that a key must exceed there to be a heavy hitter."""
-    since_tick: int = 0
+    since_tick: Tick = 0
     """Tick at which it was configured, when that was after its task."""
 
 
@@ -77,10 +82,10 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 
     series: Literal["sketch", "counter"]
     """`sketch`: has keyed counters, ids as answered to `config sketch`. `counter`: totals only."""
-    id: int
+    id: TaskId
     filter: Filter
-    counters: tuple[Counter, ...] = ()
-    since_tick: int
+    counters: Annotated[tuple[Counter, ...], Meta(max_length=MAX_COUNTERS)] = ()
+    since_tick: Tick
     """Tick (unix time in 100 ms) at which it was configured at its issuer."""
 
     @property
@@ -98,21 +103,21 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
     series: Literal["sketch", "counter"] | None = None
     """With `task_id`: the task; None asks by `filter` about what the flight recorder holds."""
-    task_id: int = 0
+    task_id: TaskId = 0
     filter: Filter = Filter()
     """Of a question without a task."""
     increment: Increment = Increment.PACKETS
     """Of a question without a task; else the counter's."""
-    key_type: str | None = None
+    key_type: Text80 | None = None
     """Key type that is asked for, a counter's where there is a task; None asks for totals."""
-    of: str | None = None
+    of: Text80 | None = None
     """Key type of what is counted once for each key: asks for spreads (distinct `of` of each key)
     instead of packets or bytes. Never with a task's `total` window."""
     window: Window = TOTAL
     """`total` needs a task."""
-    step_ticks: int = 0
+    step_ticks: Annotated[int, Meta(ge=0, le=100)] = 0
     """Asks for a series with a point each 1, 10 or 100 ticks: of `key`, or of the totals."""
-    key: bytes | None = None
+    key: Annotated[bytes, Meta(max_length=KEY_BYTES)] | None = None
     """Masked 40-byte key when one key is asked for; None asks for the largest keys."""
-    limit: int = 4096
+    limit: Annotated[int, Meta(ge=1, le=MAX_KEYS)] = 4096
     """Keys a host or subtree may return, largest first; the rest is bounded by `absent_upper`."""

@@ -15,13 +15,17 @@ from msgspec import Meta
 MAX_ADDRESS_CHARS = 45
 """Of an IPv6 address in any form of text; INET6_ADDRSTRLEN less its end."""
 
+MAX_NAME_CHARS = 80
+MAX_LINE_CHARS = 200
+MAX_SENTENCE_CHARS = 2000
+
 AddressText = Annotated[str, Meta(max_length=MAX_ADDRESS_CHARS)]
 """An address, such as a member's name."""
-Text80 = Annotated[str, Meta(max_length=80)]
+Text80 = Annotated[str, Meta(max_length=MAX_NAME_CHARS)]
 """A name: of a field, a key type, a hook, a version, a prefix."""
-Text200 = Annotated[str, Meta(max_length=200)]
+Text200 = Annotated[str, Meta(max_length=MAX_LINE_CHARS)]
 """A sentence about one thing, such as why a member is missing; a list of ports; a key."""
-Text2000 = Annotated[str, Meta(max_length=2000)]
+Text2000 = Annotated[str, Meta(max_length=MAX_SENTENCE_CHARS)]
 """A sentence that repeats what it is about, such as what an error says."""
 
 _CUT = "..."

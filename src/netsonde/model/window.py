@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from netsonde.model.errors import BadField
+from netsonde.model.number import Tick
 
 TICK_NS = 100_000_000
 """Length of a tick; tick id = unix time / TICK_NS."""
@@ -36,11 +38,11 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     """A choice of ticks; made by `parse` or one of the constants below."""
 
     kind: Literal["total", "real_time", "last", "range"]
-    ticks: int = 0
+    ticks: Annotated[int, Meta(ge=0, le=MAX_TICKS)] = 0
     """Of `last`: how many."""
-    first_tick: int = 0
+    first_tick: Tick = 0
     """Of `range`: the first."""
-    last_tick: int = 0
+    last_tick: Tick = 0
     """Of `range`: the last, included."""
 
     @classmethod

@@ -11,28 +11,29 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from zlib import crc32
 
 import msgspec
 import structlog
+from msgspec import Meta
 
 from netsonde.daemon.directories import prepared
 from netsonde.daemon.files import Directory
 from netsonde.daemon.rights import Account
 from netsonde.model.errors import BadField, NetsondeError, Unavailable
 from netsonde.model.evidence import MAX_NAMED, ClockStep
-from netsonde.model.task import Task
-from netsonde.overlay.checks import MAX_TICK, check_tasks
+from netsonde.model.number import MAX_TICK, Count, Tick
+from netsonde.model.task import MAX_COUNTERS, MAX_TASKS, Task
+from netsonde.model.text import Text80
+from netsonde.overlay.checks import check_tasks
 from netsonde.recorder.seen import Seen
 from netsonde.sketch import _abi
-from netsonde.sketch.kept import KeptWindow
+from netsonde.sketch.kept import MAX_KEPT_BYTES, KeptWindow
 
 _VERSION = 2
 SCHEMA = f"{_VERSION}-{crc32(repr(_abi.ENTRY).encode()):08x}"
 """Of the file; counts are kept as they lie in memory, so their layout is part of it."""
-MAX_KEPT_BYTES = 16 << 20
-"""Windows beyond it are left out: their tasks begin anew, and their answers say so."""
 MAX_FILE_BYTES = 2 * MAX_KEPT_BYTES
 """Windows and what else is kept of their tasks."""
 MAX_ASIDE = 1
@@ -49,34 +50,34 @@ _log = structlog.get_logger()
 class KeptSpan(msgspec.Struct, frozen=True, kw_only=True):
     """The ticks that a task or counter counted."""
 
-    key_type: str | None
+    key_type: Text80 | None
     """None: the task's own."""
-    since_tick: int
-    missed_ticks: int
+    since_tick: Tick
+    missed_ticks: Count
     seen: Seen = Seen()
     """What the host saw in it."""
-    clock_steps: tuple[ClockStep, ...] = ()
+    clock_steps: Annotated[tuple[ClockStep, ...], Meta(max_length=MAX_NAMED)] = ()
 
 
 class KeptTask(msgspec.Struct, frozen=True, kw_only=True):
     """One task and its counts."""
 
     task: Task
-    epoch: int
+    epoch: Count
     """The last epoch that is in its counts."""
-    tick: int
+    tick: Tick
     """When that ended."""
-    spans: tuple[KeptSpan, ...]
+    spans: Annotated[tuple[KeptSpan, ...], Meta(max_length=MAX_COUNTERS + 1)]
     window: KeptWindow
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
     """A monitor's memory."""
 
-    schema: str = SCHEMA
+    schema: Text80 = SCHEMA
     load_id: int
     """Of the table that was counted into, as `Notebook` has it; 0 for one that has none."""
-    tasks: tuple[KeptTask, ...]
+    tasks: Annotated[tuple[KeptTask, ...], Meta(max_length=MAX_TASKS)]
 
     def for_another_table(self) -> Kept:
         """Leave out what a flow table with another hash key or size cannot go on with."""

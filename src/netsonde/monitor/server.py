@@ -25,6 +25,7 @@ from netsonde.model.coverage import Refusal
 from netsonde.model.detector import check_all
 from netsonde.model.errors import Busy, NetsondeError, ProtocolError, Unavailable, Unforeseen
 from netsonde.model.task import Question
+from netsonde.model.text import MAX_SENTENCE_CHARS, clipped
 from netsonde.monitor.alarms import Alarms
 from netsonde.monitor.tasks import is_of_closed
 from netsonde.monitor.upkeep import Upkeep
@@ -249,7 +250,7 @@ class Server:
 def _failed(error: NetsondeError) -> wire.Failed:
     return wire.Failed(
         kind=type(error).__name__,
-        reason=str(error),
+        reason=clipped(str(error), MAX_SENTENCE_CHARS),
         refusal=Refusal.of(error),
         retry_after_s=error.retry_after_s,
     )

@@ -20,7 +20,7 @@ from netsonde.model.errors import BadField, NetsondeError, NotFound, TooLarge
 from netsonde.model.evidence import MAX_NAMED, ClockStep
 from netsonde.model.task import MAX_TASKS, Counter, Question, Task
 from netsonde.model.window import TICK_NS, TOTAL, Window
-from netsonde.monitor.keep import MAX_KEPT_BYTES, Kept, KeptTask
+from netsonde.monitor.keep import Kept, KeptTask
 from netsonde.monitor.known import Known
 from netsonde.monitor.running import MAX_KEYS_TOTAL, Mark, Running, Span, capacity_of
 from netsonde.monitor.takeover import Gap
@@ -29,6 +29,7 @@ from netsonde.recorder.ring import LONGEST_STEP, Recorder
 from netsonde.recorder.seen import Seen
 from netsonde.sketch import _abi
 from netsonde.sketch import window as sketch
+from netsonde.sketch.kept import MAX_KEPT_BYTES
 from netsonde.sketch.tick import Tick
 
 MAX_COUNTERS_TOTAL = 256

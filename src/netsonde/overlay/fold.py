@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from netsonde.model.coverage import Coverage, Refusal
+from netsonde.model.coverage import MAX_REFUSED, Coverage, Refusal
 from netsonde.model.errors import BadField, ProtocolError
 from netsonde.model.evidence import Evidence
+from netsonde.model.number import MAX_COUNT
+from netsonde.model.text import MAX_LINE_CHARS, clipped
 from netsonde.overlay.checks import check_evidence
 from netsonde.overlay.clock import Skew, seen_from_here
 from netsonde.sketch import part
@@ -58,6 +60,11 @@ class _Read:
     part: Part
     evidence: Evidence
 
+    @property
+    def most(self) -> int:
+        """Largest number in it that is added to those of others."""
+        return max(self.part.most, self.evidence.most)
+
 
 @dataclass(slots=True)
 class Fold:
@@ -71,11 +78,12 @@ class Fold:
 
     def lose(self, members: Iterable[str], reason: str, refusal: Refusal | None = None) -> None:
         """Name members as missing."""
+        told = clipped(reason, MAX_LINE_CHARS)  # as the next one up reads it
         for member in members:
             if member in self.missing:
                 continue
-            self.missing[member] = reason
-            if refusal is not None:
+            self.missing[member] = told
+            if refusal is not None and len(self.refused) < MAX_REFUSED:
                 self.refused[member] = refusal
 
     def take(self, event: Replied, without: Collection[str] = ()) -> None:
@@ -105,13 +113,22 @@ class Fold:
         self._lose_as_said(event)
 
     def choose(self, own: str) -> None:
-        """Take the parts that answer the same question as this host's own, or else as most."""
-        chosen = self._alike(own)
+        """Take the parts that answer the same question as this host's own, or else as most.
+
+        Sums stay below MAX_COUNT, so that whoever gets them can take them: the part with which
+        they would not is left out.
+        """
+        chosen, room = [], MAX_COUNT
+        alike = self._alike(own)
         for one in self._read:
-            if one in chosen:
-                self.take(one.event)
-            else:
+            if one not in alike:
                 self.leave_out(one.event, "its task has the same id and counts something else")
+            elif one.most > room:
+                self.leave_out(one.event, f"with the others it counts more than {MAX_COUNT}")
+            else:
+                self.take(one.event)
+                chosen.append(one)
+                room -= one.most
         self._read = chosen
 
     def gathered(self, limit: int) -> Gathered:

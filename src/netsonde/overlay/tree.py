@@ -10,14 +10,11 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from netsonde.model import address
+from netsonde.model.coverage import MAX_DEPTH, MAX_MEMBERS
 from netsonde.model.errors import BadField, Busy
 
 MAX_CHILDREN = 64
 """Children of one agent; merging for more costs its host too much."""
-MAX_DEPTH = 32
-"""Agents on a path from the root."""
-MAX_MEMBERS = 20_000
-"""Members that a child may report below itself."""
 
 
 class Tree:

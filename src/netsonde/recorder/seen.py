@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from netsonde.model.evidence import ClockStep, Evidence
+from netsonde.model.evidence import ClockStep, Evidence, Tallies
+from netsonde.model.number import Count
 from netsonde.sketch.tick import FRAME_PACKETS, Tick
 
 
@@ -12,13 +13,13 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """Sums over ticks, of both directions, whatever the filter; those of a span are a difference
     of two."""
 
-    packets: int = 0
-    ip_bytes: int = 0
-    drops: dict[str, int] = {}
-    spilled_packets: int = 0
-    contended_packets: int = 0
-    thinned_packets: int = 0
-    absent_packets: int = 0
+    packets: Count = 0
+    ip_bytes: Count = 0
+    drops: Tallies = {}
+    spilled_packets: Count = 0
+    contended_packets: Count = 0
+    thinned_packets: Count = 0
+    absent_packets: Count = 0
     """E: the most that a flow may have which is in no record."""
 
     @classmethod

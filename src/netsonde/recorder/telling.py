@@ -16,6 +16,7 @@ from netsonde.model.bound import Bound
 from netsonde.model.detector import MAX_EVIDENCE, Detector, EvidenceRow
 from netsonde.model.key import FIELDS, HAS_PORTS, KeyType
 from netsonde.model.task import Increment
+from netsonde.model.text import MAX_SENTENCE_CHARS, clipped
 from netsonde.model.window import TICKS_PER_S
 from netsonde.recorder.measure import Reading
 
@@ -47,7 +48,7 @@ def sentence(detector: Detector, key: bytes, reading: Reading, ticks: int) -> st
         "window": seconds(ticks),
     }.items():
         filled = filled.replace("{" + name + "}", value)
-    return filled
+    return clipped(filled, MAX_SENTENCE_CHARS)
 
 
 def seconds(ticks: int) -> str:

@@ -23,6 +23,7 @@ from netsonde.model.certificate import Certificate
 from netsonde.model.coverage import Coverage
 from netsonde.model.errors import BadField
 from netsonde.model.evidence import MAX_NAMED
+from netsonde.model.text import MAX_LINE_CHARS, clipped
 from netsonde.model.window import REAL_TIME_TICKS, TOTAL, Window
 from netsonde.recorder.seen import Seen
 from netsonde.replay.counting import CAPACITY, Counting, counting
@@ -170,7 +171,7 @@ def _heard(one: _Ask, whole: _Range, stream: Stream, cpu_ratio: float) -> Heard:
     evidence = msgspec.structs.replace(
         one.seen.evidence(first, last, missed, ()),
         software={version("netsonde"): 1},
-        hooks={"pcap": stream.names[:MAX_NAMED]},
+        hooks={"pcap": tuple(clipped(name, MAX_LINE_CHARS) for name in stream.names[:MAX_NAMED])},
         cpu_ratio=cpu_ratio,
         rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10,
     )

@@ -13,7 +13,10 @@ import zstandard
 from numpy.typing import NDArray
 
 from netsonde.model.errors import ProtocolError
+from netsonde.model.number import MAX_COUNT
 
+MAX_PART_BYTES = 8 << 20
+"""Of the columns of a part, packed."""
 _LEVEL = 1
 """Of zstandard: 65,536 keys in milliseconds; higher ones save little more."""
 
@@ -65,12 +68,12 @@ def packed_bounds(
 def unpacked_bounds(
     columns: Sequence[NDArray[np.generic]],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Read what `packed_bounds` gave; raises ProtocolError when lower > estimate > upper."""
+    """Read what `packed_bounds` gave; raises ProtocolError unless 0 <= lower <= estimate
+    <= upper <= MAX_COUNT."""
     lower, more, most = (column.astype(np.int64) for column in columns)
-    if any(((part < 0) | (part > MOST)).any() for part in (lower, more, most)):
+    if any(((part < 0) | (part > MAX_COUNT)).any() for part in (lower, more, most)):
         raise ProtocolError("bounds that are not in order")
-    return lower, lower + more, lower + more + most
-
-
-MOST = 1 << 60
-"""Largest count that is read: a day's bytes of a thousand hosts at 100 Gbit/s."""
+    upper = lower + more + most
+    if (upper > MAX_COUNT).any():
+        raise ProtocolError(f"bounds over {MAX_COUNT}")
+    return lower, lower + more, upper

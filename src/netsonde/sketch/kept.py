@@ -2,34 +2,49 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
+
+from netsonde.model.number import Count, LastTick, Tick
+from netsonde.model.task import MAX_COUNTERS
+from netsonde.model.text import Text80
+
+MAX_KEPT_BYTES = 16 << 20
+"""Of all windows that are kept; those beyond it are left out: their tasks begin anew, and their
+answers say so."""
+
+KeptBytes = Annotated[bytes, Meta(max_length=MAX_KEPT_BYTES)]
+Columns = Annotated[dict[Text80, Count], Meta(max_length=8)]
+"""By what is counted: packets, bytes, flows."""
 
 
 class KeptTable(msgspec.Struct, frozen=True, kw_only=True):
     """The keys of one counter."""
 
-    entries: bytes
+    entries: KeptBytes
     """`ns_entry[n]`."""
-    absent_packets: int
-    absent_bytes: int
-    purges: int
+    absent_packets: Count
+    absent_bytes: Count
+    purges: Count
 
 
 class KeptWindow(msgspec.Struct, frozen=True, kw_only=True):
     """All of a window but its task."""
 
     totals: KeptTable
-    tables: dict[str, KeptTable]
+    tables: Annotated[dict[Text80, KeptTable], Meta(max_length=MAX_COUNTERS)]
     """By key type."""
-    hidden: dict[str, int]
-    contended: dict[str, int]
-    unread: dict[str, int]
-    absent: bytes | None
+    hidden: Columns
+    contended: Columns
+    unread: Columns
+    absent: KeptBytes | None
     """`Absent.table`, good for one flow table alone: it says where flows live there."""
-    ranks: dict[str, bytes]
+    ranks: Annotated[dict[Text80, KeptBytes], Meta(max_length=MAX_COUNTERS)]
     """By key type; good for one flow table alone, for the same reason."""
-    first_tick: int | None
-    last_tick: int | None
+    first_tick: Tick | None
+    last_tick: LastTick | None
 
     @property
     def size_bytes(self) -> int:

@@ -16,9 +16,12 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from netsonde.model.bound import Bound
+from netsonde.model.coverage import MAX_MEMBERS
 from netsonde.model.errors import ProtocolError
+from netsonde.model.number import MAX_TICK
+from netsonde.model.text import Text2000
 from netsonde.model.window import MAX_POINTS
-from netsonde.sketch.columns import packed, packed_bounds, unpacked, unpacked_bounds
+from netsonde.sketch.columns import MAX_PART_BYTES, packed, packed_bounds, unpacked, unpacked_bounds
 
 Steps = NDArray[np.int64]
 """Shape (n,): a number for each step."""
@@ -54,6 +57,11 @@ class Series:
     def complete(self) -> bool:
         """Whether every host counted all of every step."""
         return bool((self.hosts == self.of_hosts).all())
+
+    @property
+    def most(self) -> int:
+        """Largest of its numbers."""
+        return max(int(self.upper.max(initial=0)), self.of_hosts)
 
     @classmethod
     def merged(cls, parts: Sequence[Series]) -> Series:
@@ -136,6 +144,8 @@ class Series:
         )
         if wire.step_ticks not in STEP_TICKS:
             raise ProtocolError(f"steps of {wire.step_ticks} ticks; known: {STEP_TICKS}")
+        if ((one.first_ticks < 0) | (one.first_ticks > MAX_TICK)).any():
+            raise ProtocolError(f"steps before tick 0 or after {MAX_TICK}")
         if (one.first_ticks % one.step_ticks).any() or (np.diff(one.first_ticks) <= 0).any():
             raise ProtocolError(f"steps that are not {one.step_ticks} ticks apart, in order")
         if ((one.hosts < 0) | (one.hosts > one.of_hosts)).any():
@@ -144,9 +154,9 @@ class Series:
 
 
 class _Wire(msgspec.Struct, frozen=True, kw_only=True, tag="series"):
-    fingerprint: str
-    step_ticks: Annotated[int, Meta(ge=1)]
+    fingerprint: Text2000
+    step_ticks: Annotated[int, Meta(ge=1, le=100)]
     size: Annotated[int, Meta(ge=0, le=MAX_POINTS)]
-    steps: bytes
+    steps: Annotated[bytes, Meta(max_length=MAX_PART_BYTES)]
     """Columns: first tick, lower, estimate - lower, upper - estimate, hosts, counted."""
-    of_hosts: Annotated[int, Meta(ge=0)]
+    of_hosts: Annotated[int, Meta(ge=0, le=MAX_MEMBERS)]

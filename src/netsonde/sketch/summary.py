@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 from netsonde.model.bound import Bound
 from netsonde.model.errors import ProtocolError
 from netsonde.model.key import KEY_BYTES
+from netsonde.model.number import Count, LastTick, Ratio, Tick
 from netsonde.model.task import MAX_KEYS
-from netsonde.sketch.columns import packed, packed_bounds, unpacked, unpacked_bounds
+from netsonde.model.text import Text2000
+from netsonde.sketch.columns import MAX_PART_BYTES, packed, packed_bounds, unpacked, unpacked_bounds
 
 Keys = NDArray[np.void]
 """Shape (n,), dtype V40: masked flow keys."""
@@ -68,6 +70,12 @@ class Summary:
     last_tick: int
     union: bool = False
     """Counts are sizes of sets (distinct `of` of each key) that may overlap between hosts."""
+
+    @property
+    def most(self) -> int:
+        """Largest of its numbers."""
+        bounds = (self.total_packets.upper, self.total_bytes.upper, self.distinct.upper)
+        return max(*bounds, self.absent_upper, int(self.upper.max(initial=0)))
 
     @classmethod
     def merged(cls, parts: Sequence[Summary], limit: int) -> Summary:
@@ -187,6 +195,7 @@ class Summary:
         except msgspec.DecodeError as error:
             raise ProtocolError(f"cannot read a summary: {error}") from None
         dtypes = [KEY_DTYPE, _COUNT_DTYPE, _COUNT_DTYPE, _COUNT_DTYPE, _FLAG_DTYPE]
+        _check(wire)
         keys, *bounds, heavy = unpacked(wire.rows, wire.size, dtypes)
         lower, estimate, upper = unpacked_bounds(bounds)
         return cls(
@@ -208,18 +217,28 @@ class Summary:
 
 
 class _Wire(msgspec.Struct, frozen=True, kw_only=True, tag="summary"):
-    fingerprint: str
+    fingerprint: Text2000
     total_packets: Bound
     total_bytes: Bound
     size: Annotated[int, Meta(ge=0, le=MAX_KEYS)]
-    rows: bytes
+    rows: Annotated[bytes, Meta(max_length=MAX_PART_BYTES)]
     """Columns: key, lower, estimate - lower, upper - estimate, heavy."""
-    absent_upper: Annotated[int, Meta(ge=0)]
+    absent_upper: Count
     distinct: Bound
-    distinct_error: float | None
-    first_tick: int
-    last_tick: int
+    distinct_error: Ratio | None
+    first_tick: Tick
+    last_tick: LastTick
     union: bool
+
+
+def _check(wire: _Wire) -> None:
+    """Raise ProtocolError unless its numbers can be true."""
+    for name in ("total_packets", "total_bytes", "distinct"):
+        bound: Bound = getattr(wire, name)
+        if not 0 <= bound.lower <= bound.estimate <= bound.upper:
+            raise ProtocolError(f"{name}: not 0 <= lower <= estimate <= upper")
+    if wire.distinct.upper < wire.size:
+        raise ProtocolError(f"at most {wire.distinct.upper} keys, and {wire.size} of them")
 
 
 def _add_up(places: NDArray[np.intp], values: NDArray[np.generic], size: int) -> Counts:

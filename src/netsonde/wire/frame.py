@@ -8,15 +8,19 @@ added and never reused.
 from __future__ import annotations
 
 import struct
-from typing import Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from netsonde.model.errors import ProtocolError
 
 SCHEMA = 1
 """Version of the messages on both sockets; peers with another one are refused by name."""
 MAX_FRAME_BYTES = 8 << 20
+
+Schema = Annotated[int, Meta(ge=0, lt=1 << 32)]
+MessageId = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 HEADER = struct.Struct("<I")
 
 T = TypeVar("T")

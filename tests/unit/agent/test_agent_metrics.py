@@ -18,7 +18,7 @@ STATUS = monitor.Status(
     hook="tables",
     encapsulated="outer",
     since_tick=1,
-    last_tick=2,
+    last_tick=602,
     packets=7,
     ip_bytes=700,
     drops={"not_ip": 3},
@@ -33,9 +33,9 @@ STATUS = monitor.Status(
     failures={"ask: ValueError": 2},
     refused={"connection": 3},
     recorder=Reach(
-        first_tick=-597,
+        first_tick=3,
         begins="1969-12-31T23:59:00.3Z",
-        levels=(Level(step_ms=100, steps=600, first_tick=-597, bytes=4096),),
+        levels=(Level(step_ms=100, steps=600, first_tick=3, bytes=4096),),
         budget_bytes=1 << 20,
     ),
 )

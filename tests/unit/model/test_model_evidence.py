@@ -6,7 +6,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netsonde.model.evidence import MAX_NAMED, ClockStep, Evidence
+from netsonde.model.evidence import MAX_KINDS, MAX_NAMED, ClockStep, Evidence
 
 names = st.sampled_from(["h1", "h2", "h3", "h4"])
 numbers = st.integers(0, 1000)
@@ -32,8 +32,8 @@ evidences = st.builds(
     ),
     cpu_ratio=st.floats(0, 1),
     rss_bytes=numbers,
-    tick_ms=numbers,
-    told_one_in=numbers,
+    tick_ms=st.integers(1, 1000),
+    told_one_in=st.integers(1, 1000),
 )
 
 
@@ -86,3 +86,15 @@ def test_ten_thousand_hosts_name_only_some() -> None:
     assert len(whole.hooks["tcx"]) == len(whole.clock_steps) == len(whole.skew_ms) == MAX_NAMED
     assert whole.clock_steps[-1].tick == 9999
     assert abs(whole.skew_ms["10.0.39.15"][0]) == 9999
+
+
+def test_more_kinds_than_are_told_are_put_together_and_none_is_lost() -> None:
+    one = Evidence(
+        software={f"{n}": n + 1 for n in range(MAX_KINDS)}, hooks={}, first_tick=1, last_tick=2
+    )
+    other = msgspec.structs.replace(one, software={f"lie {n}": 1 for n in range(MAX_KINDS)})
+    both = one.merged(other).merged(other)
+    assert len(both.software) == MAX_KINDS
+    assert sum(both.software.values()) == sum(one.software.values()) + 2 * MAX_KINDS
+    assert both.software["63"] == 64
+    assert msgspec.json.decode(msgspec.json.encode(both), type=Evidence) == both

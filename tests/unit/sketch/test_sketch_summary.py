@@ -134,6 +134,7 @@ def test_as_many_keys_as_may_be_asked_fit_a_frame() -> None:
         lower=counts[0],
         estimate=counts[1],
         upper=counts[2],
+        distinct=Bound.exactly(MAX_KEYS),
         heavy=np.zeros(MAX_KEYS, np.bool_),
     )
     data = large.to_bytes()

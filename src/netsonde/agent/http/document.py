@@ -11,6 +11,7 @@ from http import HTTPStatus
 from importlib import resources
 from typing import Any
 
+import msgspec
 from litestar import Litestar, Response, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig, ResponseSpec
@@ -75,7 +76,11 @@ def generated(handlers: Sequence[HTTPRouteHandler]) -> dict[str, Any]:
                     response["content"] = refusal
                     response["description"] = HTTPStatus(int(status)).phrase
             operation["responses"] = dict(sorted(responses.items()))
-    structs = {**vars(asked), **vars(resource)}
+    structs = {
+        name: made
+        for name, made in {**vars(resource), **vars(asked)}.items()
+        if isinstance(made, type) and issubclass(made, msgspec.Struct)
+    }
     for name, schema in document["components"]["schemas"].items():
         struct = structs.get(name)
         if struct is not None and struct.__struct_config__.forbid_unknown_fields:
