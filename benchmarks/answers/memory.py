@@ -17,9 +17,9 @@ from benchmarks.answers.scale import Scale
 from benchmarks.answers.ticks import Maker, fifty_tasks
 from benchmarks.data_path.pipelines import ROOT
 from benchmarks.spread import Spread, spread
+from netsonde.daemon.memory import give_back, keep_freed
 from netsonde.model.window import TICK_NS, TICKS_PER_S
 from netsonde.monitor.main import Settings
-from netsonde.monitor.memory import give_back, keep_freed
 from netsonde.monitor.tasks import Closed, Tasks
 from netsonde.recorder.ring import Recorder
 

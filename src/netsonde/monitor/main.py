@@ -25,6 +25,7 @@ import structlog
 from netsonde import __version__
 from netsonde.daemon import log, rights, settings
 from netsonde.daemon.failures import Failures
+from netsonde.daemon.memory import give_back, keep_freed
 from netsonde.kernel.devices import Device, device_named
 from netsonde.kernel.hooks import AUTO, Opened, open_device, open_path, unpin
 from netsonde.kernel.path import CountingPath, Encapsulated
@@ -35,7 +36,6 @@ from netsonde.model.errors import BadField, NetsondeError, UnsupportedByKernel
 from netsonde.model.window import TICK_NS
 from netsonde.monitor.alarms import Alarms
 from netsonde.monitor.keep import PAUSE_S, KeptFile, beside
-from netsonde.monitor.memory import give_back, keep_freed
 from netsonde.monitor.pace import Pace
 from netsonde.monitor.server import Server, bind
 from netsonde.monitor.takeover import close_gap

@@ -1,4 +1,4 @@
-"""Memory that is freed goes back to the system: a monitor that was busy once is small again.
+"""Memory that is freed goes back to the system: a daemon that was busy once is small again.
 
 The one idea: a large block is the system's the moment it is freed, and what smaller ones leave
 between them is given back once a second for all. glibc's own way is one or the other: it

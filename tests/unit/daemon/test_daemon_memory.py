@@ -7,7 +7,7 @@ import sys
 
 STORY = """
 import resource
-from netsonde.monitor.memory import give_back, keep_freed
+from netsonde.daemon.memory import give_back, keep_freed
 
 def resident_kb():
     return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() // 1024
