@@ -42,7 +42,10 @@ class Served:
     """What the HTTP interface did."""
 
     by_status: Tally[int] = field(default_factory=Tally)
+    refused: Tally[str] = field(default_factory=Tally)
+    """Connections and requests that were turned away unheard, by cause."""
     open_streams: Callable[[], int] = lambda: 0
+    connections: Callable[[], int] = lambda: 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +154,13 @@ class Metrics:
             lambda: [((str(code),), n) for code, n in sorted(served.by_status.items())],
             "status",
         )
+        yield counter(
+            "http_refused",
+            "Connections and requests turned away.",
+            lambda: [((cause,), n) for cause, n in sorted(served.refused.items())],
+            "cause",
+        )
+        yield gauge("http_connections", "Open connections.", lambda: [((), served.connections())])
         yield gauge("http_streams", "Open streams.", lambda: [((), served.open_streams())])
         yield from self._of_events()
         yield counter(

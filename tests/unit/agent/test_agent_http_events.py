@@ -10,7 +10,7 @@ import pytest
 from fleet import POLL_S, Agent, Fleet, event, with_fleet
 
 from netsonde.agent.event_ring import MAX_HELD
-from netsonde.agent.http import server, streams
+from netsonde.agent.http import accept, streams
 from netsonde.agent.http.app import GREETING
 
 STREAM = "/v1/events/stream"
@@ -149,7 +149,7 @@ async def test_a_slow_reader_misses_the_oldest_and_is_told_how_many(fleet: Fleet
 @with_fleet
 async def test_a_client_that_takes_nothing_is_closed_by_the_kernel(fleet: Fleet) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(server, "UNTAKEN_S", 1)
+        patch.setattr(accept, "UNTAKEN_S", 1)
         (agent,) = await fleet.start(2)
         await happened(agent, 1)
         _, writer = await raw_stream(agent, fleet)
@@ -183,6 +183,7 @@ async def raw_stream(
     await asyncio.get_running_loop().sock_connect(connection, (agent.address, fleet.http_port))
     reader, writer = await asyncio.open_connection(sock=connection, limit=1 << 14)
     last = f"{agent.address}-boot-1"
-    writer.write(f"GET {STREAM} HTTP/1.1\r\nHost: x\r\nLast-Event-ID: {last}\r\n\r\n".encode())
+    head = f"GET {STREAM} HTTP/1.1\r\nHost: 127.0.0.2\r\nLast-Event-ID: {last}\r\n\r\n"
+    writer.write(head.encode())
     assert b"200" in await reader.readline()
     return reader, writer

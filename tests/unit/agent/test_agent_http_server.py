@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from fleet import Fleet, with_fleet
 
-from netsonde.agent.http import server
+from netsonde.agent.http import accept, protocol
 from netsonde.agent.http.app import GREETING
 
-REQUEST = b"GET %s HTTP/1.1\r\nHost: x\r\n%s\r\n"
-CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+REQUEST = b"GET %s HTTP/1.1\r\nHost: 127.0.0.2\r\n%s\r\n"
+CHUNKED = b"POST / HTTP/1.1\r\nHost: 127.0.0.2\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 @with_fleet
@@ -21,7 +21,7 @@ async def test_answers_leave_at_once_and_wait_for_nobody_for_ever(fleet: Fleet) 
     """With Nagle's algorithm on, a body would wait 40 ms for the acknowledgement of its head."""
     (agent,) = await fleet.start(2)
     await agent.client.get("/")
-    assert options((agent.address, fleet.http_port)) == {(True, server.UNTAKEN_S * 1000)}
+    assert options((agent.address, fleet.http_port)) == {(True, accept.UNTAKEN_S * 1000)}
 
 
 def options(place: tuple[str, int]) -> set[tuple[bool, int]]:
@@ -97,11 +97,11 @@ def test_what_is_around_a_body_is_bounded(begin: bytes, tmp_path: Path) -> None:
         sent = len(begin)
         writer.write(begin)
         with contextlib.suppress(ConnectionError):
-            while not reader.at_eof() and sent < 100 * server.MAX_FRAMING_BYTES:
+            while not reader.at_eof() and sent < 100 * protocol.MAX_FRAMING_BYTES:
                 writer.write(filling)
                 await writer.drain()
                 sent += len(filling)
-        assert reader.at_eof() or sent < 100 * server.MAX_FRAMING_BYTES
+        assert reader.at_eof() or sent < 100 * protocol.MAX_FRAMING_BYTES
         assert (await agent.client.get("/")).status_code == 200
         writer.transport.abort()
 

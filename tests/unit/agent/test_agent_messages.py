@@ -6,7 +6,7 @@ import asyncio
 import pytest
 from fleet import Fleet, with_fleet
 
-from netsonde.agent.http import server
+from netsonde.agent.http import protocol
 from netsonde.agent.http.app import GREETING
 from netsonde.model.window import REAL_TIME
 
@@ -254,10 +254,10 @@ async def test_bad_bodies_get_a_sentence(fleet: Fleet) -> None:
 @with_fleet
 async def test_a_request_that_drips_is_cut_off(fleet: Fleet) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(server, "REQUEST_S", 0.1)
+        patch.setattr(protocol, "REQUEST_S", 0.1)
         (agent,) = await fleet.start(2)
         reader, writer = await asyncio.open_connection(agent.address, fleet.http_port)
-        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        writer.write(b"GET / HTTP/1.1\r\nHost: 127.0.0.2\r\n\r\n")
         await reader.readuntil(GREETING.encode())
         writer.write(b"GET / HT")
         assert await reader.read() == b"\n"

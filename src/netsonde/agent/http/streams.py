@@ -2,7 +2,7 @@
 
 The one idea: a stream reads a place in something bounded and waits for its client before it reads
 on. A client that is slow misses the oldest and is told how many; one that takes nothing for
-`server.UNTAKEN_S` is gone.
+`accept.UNTAKEN_S` is gone.
 """
 
 from __future__ import annotations
