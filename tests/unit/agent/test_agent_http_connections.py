@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import resource
 import socket
 import threading
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from serving import LARGE, Serving, running
+from serving import HOST, LARGE, Serving, running
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from netsonde.agent.http import accept, protocol
@@ -123,6 +124,31 @@ def test_who_has_most_gives_way_when_all_is_taken(serving: Serving) -> None:
     assert serving.refused["displaced"] > displaced
     for connection in flood:
         connection.close()
+    all_ended(serving)
+
+
+def test_some_places_are_kept_for_the_host() -> None:
+    slots = accept.places(accept.MAX_CONNECTIONS)
+    refused = [slots.take(f"10.0.0.{n % 9}") for n in range(accept.MAX_CONNECTIONS)]
+    assert refused[-accept.FOR_HOST :] == ["over_limit"] * accept.FOR_HOST
+    assert refused[: -accept.FOR_HOST] == [None] * (len(refused) - accept.FOR_HOST)
+    kept = [slots.take("127.0.0.1", of_host=True) for _ in range(accept.FOR_HOST + 1)]
+    assert kept == [None] * accept.FOR_HOST + ["over_limit"]
+
+
+def test_without_descriptors_it_rests_and_goes_on(serving: Serving) -> None:
+    """Each attempt would fail at once, and asyncio writes a traceback for it."""
+    before, limits = serving.refused["no_descriptor"], resource.getrlimit(resource.RLIMIT_NOFILE)
+    connection = socket.socket()
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (connection.fileno() + 1, limits[1]))
+        connection.connect((HOST, serving.port))
+        serving.settled(lambda: serving.refused["no_descriptor"] >= before + 2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    connection.sendall(serving.request())
+    assert connection.makefile("rb").readline() == OK
+    connection.close()
     all_ended(serving)
 
 

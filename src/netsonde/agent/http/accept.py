@@ -22,6 +22,8 @@ from netsonde.daemon.slots import Slots, is_of_host, source_of
 
 MAX_CONNECTIONS = 64
 """HTTP connections at a time; one more is told so and closed."""
+OF_ONE = 32
+"""Of these, at most of one source; a jump host or a NAT is one."""
 FOR_HOST = 8
 """Of these, kept for connections of this host's own."""
 PAUSE_S = 0.5
@@ -73,7 +75,7 @@ class Acceptor:
     ) -> None:
         """Let each connection have what `make` gives, which calls what it is given once, when the
         connection has ended; whom nobody serves is counted in `refused` by cause."""
-        self.slots = slots or Slots(affordable(), for_host=min(FOR_HOST, affordable() // 4))
+        self.slots = slots or places(affordable())
         self._listener = listener
         self._make = make
         self._refused = refused
@@ -178,6 +180,12 @@ class Acceptor:
             end()
             connection.close()
             raise
+
+
+def places(total: int) -> Slots:
+    """Give so many places, shared as all of them would be."""
+    of_one, for_host = (part * total // MAX_CONNECTIONS for part in (OF_ONE, FOR_HOST))
+    return Slots(total, of_one=max(1, of_one), for_host=for_host)
 
 
 def affordable() -> int:

@@ -25,11 +25,13 @@ REQUEST_S = 5
 """Seconds a connection may take to bring its next request; then it is closed."""
 MAX_FRAMING_BYTES = 64 << 10
 """Bytes of a request that are not its body: its head, and in chunks what stands between them."""
+READ_BYTES = 64 << 10
+"""Bytes of a client that are taken at once, and all that waits of it."""
 _CHUNKED_BYTES = 256
 """Bytes of a chunked body that are parsed at once: few requests have room behind its end."""
 _HEAD_ENDS = re.compile(rb"\A[\r\n]+|\n\r?\n")
 """An empty line; one at the beginning may belong to what was parsed before."""
-_ARRIVED = memoryview(bytearray(64 << 10))
+_ARRIVED = memoryview(bytearray(READ_BYTES))
 """What one read brings, of whichever connection: it is copied before the next."""
 
 
