@@ -180,8 +180,7 @@ async def serve(
             closed=node.peer_closed,
             failures=failures,
         )
-        http = HttpServer(application(service), listeners.http, service.served.refused)
-        service.served.connections = lambda: http.slots.taken
+        http = HttpServer(application(service), listeners.http, service.served)
         await http.rehearse()
         await service.webhooks.rehearse()
         service.served.by_status.clear()

@@ -11,6 +11,7 @@ from litestar import Litestar, Request, get, post
 from litestar.response import Stream
 
 from netsonde.agent.http.server import HttpServer
+from netsonde.agent.metrics import Served
 
 HOST = "127.0.0.2"
 GREETING = "small"
@@ -103,9 +104,9 @@ def running(
     ready, ended = threading.Event(), asyncio.Event()
 
     async def serve() -> None:
-        refused: Tally[str] = Tally()
-        http = HttpServer(make(lambda: made[0]), listener, refused)
-        made.append(Serving(http, listener.getsockname()[1], refused))
+        served = Served()
+        http = HttpServer(make(lambda: made[0]), listener, served)
+        made.append(Serving(http, listener.getsockname()[1], served.refused))
         await http.rehearse()
         task = asyncio.create_task(http.run())
         loops.append(asyncio.get_running_loop())

@@ -17,6 +17,7 @@ from litestar.types import HTTPReceiveMessage, HTTPScope, Message
 
 from netsonde.agent.http.accept import Acceptor
 from netsonde.agent.http.protocol import REQUEST_S, PromptProtocol
+from netsonde.agent.metrics import Served
 from netsonde.daemon.memory import give_back
 from netsonde.daemon.slots import Slots
 
@@ -38,8 +39,8 @@ log = structlog.get_logger()
 class HttpServer:
     """Serves an application on a listening socket; `run` until cancelled."""
 
-    def __init__(self, app: Litestar, listener: socket.socket, refused: Tally[str]) -> None:
-        """Count in `refused` by cause whom it does not answer."""
+    def __init__(self, app: Litestar, listener: socket.socket, served: Served) -> None:
+        """Count in `served` by cause whom it does not answer."""
         self._app = app
         self._listener = listener
         config = uvicorn.Config(
@@ -53,7 +54,8 @@ class HttpServer:
             ws="none",
             timeout_keep_alive=REQUEST_S,
         )
-        self._server = _Uvicorn(config, listener, refused)
+        self._server = _Uvicorn(config, listener, served.refused)
+        served.connections = lambda: self.slots.taken
 
     @property
     def slots(self) -> Slots:
