@@ -180,5 +180,6 @@ class _ToStructlog(logging.Handler):
 
 def _log_to_structlog() -> None:
     logger = logging.getLogger("uvicorn")
-    logger.handlers = [_ToStructlog(logging.WARNING)]
+    # What it warns of is what clients send, as often as they like; that is counted.
+    logger.handlers = [_ToStructlog(logging.ERROR)]
     logger.propagate = False
