@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Callable, Collection
 from typing import TypeVar
 
+import structlog
+
 from netsonde.agent.child import ChildLink
 from netsonde.agent.kept import Kept
 from netsonde.agent.peers import Connection, Dialer, News, Reply, Request
@@ -18,6 +20,8 @@ from netsonde.model.coverage import Coverage
 from netsonde.model.errors import BadField, NetsondeError, Unavailable, Unforeseen
 from netsonde.overlay.gather import next_budget_ms
 from netsonde.wire import peer
+
+log = structlog.get_logger()
 
 CONFIG_BUDGET_MS = 2000
 """Milliseconds for a change of tasks to reach everyone below and be confirmed."""
@@ -87,8 +91,16 @@ class Children:
         return await link.call(request, expected)
 
     def learn(self, child: str, subtree: tuple[str, ...]) -> None:
-        """Take a child's report of who is at and below it."""
-        if self._kept.tree.learn(child, subtree):
+        """Take a child's report of who is at and below it; one that cannot be taken is logged.
+
+        Whom it names beside those known is then nobody to this host, in no answer either.
+        """
+        try:
+            changed = self._kept.tree.learn(child, subtree)
+        except BadField as error:
+            log.warning("report of members refused", child=child, reason=str(error))
+            return
+        if changed:
             self._changed()
 
     def coverage(self) -> Coverage:

@@ -24,7 +24,7 @@ from netsonde.agent.peers import Dialer
 from netsonde.daemon.supervisor import Supervisor
 from netsonde.model.coverage import Coverage
 from netsonde.model.detector import Detector
-from netsonde.model.errors import BadField, Busy, NotFound
+from netsonde.model.errors import BadField, Busy, NetsondeError, NotFound
 from netsonde.model.task import Question, Scope
 from netsonde.model.window import TICKS_PER_S, TOTAL
 from netsonde.overlay.checks import check_question
@@ -304,7 +304,7 @@ class Node:
             )
             try:
                 self._parent.send(news)
-            except Busy as error:
+            except NetsondeError as error:
                 log.warning("parent not told of the changed subtree", reason=str(error))
 
 

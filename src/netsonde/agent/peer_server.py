@@ -20,10 +20,9 @@ from netsonde.model.coverage import Refusal
 from netsonde.model.errors import Busy, NetsondeError, ProtocolError, Unforeseen
 from netsonde.model.text import MAX_SENTENCE_CHARS, clipped
 from netsonde.wire import peer
+from netsonde.wire.frame import MAX_REQUEST_BYTES
 
 MAX_CONNECTIONS = 64
-MAX_REQUEST_BYTES = 1 << 20
-"""Largest frame a stranger may send; a full set of tasks is a third of it."""
 MAX_REQUESTS = 64
 """Requests of one connection that may be in work."""
 

@@ -26,7 +26,7 @@ from netsonde.model.errors import (
     Unforeseen,
 )
 from netsonde.wire import peer
-from netsonde.wire.frame import SCHEMA
+from netsonde.wire.frame import HEADER, MAX_REQUEST_BYTES, SCHEMA
 
 HELLO_S = 1.0
 """Seconds for a connection to stand and for both names to be told."""
@@ -87,7 +87,10 @@ class Connection:
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._calls[number] = future
         try:
-            self._writer.write(peer.MESSAGES.encode(msgspec.structs.replace(request, id=number)))
+            frame = peer.MESSAGES.encode(msgspec.structs.replace(request, id=number))
+            if len(frame) - HEADER.size > MAX_REQUEST_BYTES:  # the other side would hang up
+                raise ProtocolError(f"a request of {len(frame)} bytes is over {MAX_REQUEST_BYTES}")
+            self._writer.write(frame)
             reply = await future
         finally:
             del self._calls[number]

@@ -69,3 +69,10 @@ def host(field: str, value: str) -> str:
     if found.is_multicast or found.is_unspecified or str(found) == "255.255.255.255":
         raise BadField(field, value, allowed)
     return str(found)
+
+
+def canonical_host(field: str, name: str) -> str:
+    """Check a host's name, which is its address in canonical form; raises BadField."""
+    if host(field, name) != name:
+        raise BadField(field, name, "an address in canonical form such as 10.0.0.5")
+    return name

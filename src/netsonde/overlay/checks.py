@@ -101,20 +101,13 @@ def check_events(events: Sequence[Event], subtree: Collection[str]) -> None:
         by.parse_key(event.key, "key")
         check_bound("count", event.count)
         for source in event.sources:
-            canonical_host("sources", source)
+            address.canonical_host("sources", source)
 
 
 def check_bound(field: str, bound: Bound) -> None:
     """Check that a count can be one: 0 <= lower <= estimate <= upper; raises BadField."""
     if not 0 <= bound.lower <= bound.estimate <= bound.upper <= MAX_COUNT:
         raise BadField(field, [bound.lower, bound.estimate, bound.upper], _ORDERED)
-
-
-def canonical_host(field: str, name: str) -> str:
-    """Check a host's name, which is its address in canonical form; raises BadField."""
-    if address.host(field, name) != name:
-        raise BadField(field, name, "an address in canonical form such as 10.0.0.5")
-    return name
 
 
 def _check_window(window: Window) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from netsonde.model import address
+from netsonde.model.address import canonical_host
 from netsonde.model.coverage import MAX_DEPTH, MAX_MEMBERS
 from netsonde.model.errors import BadField, Busy
 
@@ -51,7 +51,7 @@ class Tree:
         if not 1 <= len(path) < MAX_DEPTH:
             raise BadField("path", len(path), f"1 to {MAX_DEPTH - 1} agents above")
         for name in path:
-            address.host("path", name)
+            canonical_host("path", name)
         if self.own in path or not self.children.keys().isdisjoint(path):
             if self.parent == path[-1]:
                 self.path = ()
@@ -75,13 +75,21 @@ class Tree:
     def learn(self, child: str, subtree: Sequence[str]) -> bool:
         """Take a child's report of its subtree; tells whether this host's own subtree changed.
 
-        A member once known stays one: whom the child has forgotten is missing, not gone. A report
-        that would pass MAX_MEMBERS changes nothing.
+        A member once known stays one: whom the child has forgotten is missing, not gone. Raises
+        BadField, and learns nothing, when a name is no address, or when there would be more than
+        MAX_MEMBERS below this host.
         """
+        known = self.children.get(child)
+        if known is None:
+            return False
+        news = tuple(dict.fromkeys(subtree).keys() - set(known))
+        others = sum(len(below) for name, below in self.children.items() if name != child)
+        if others + len(known) + len(news) >= MAX_MEMBERS:
+            raise BadField("subtree", len(news), f"at most {MAX_MEMBERS} members with {self.own}")
+        for name in news:
+            canonical_host("subtree", name)
         before = self.members()
-        known = tuple(dict.fromkeys((*self.children.get(child, ()), *subtree)))
-        if child in self.children and len(known) <= MAX_MEMBERS:
-            self.children[child] = known
+        self.children[child] = known + tuple(sorted(news))
         return self.members() != before
 
     def remove_child(self, child: str) -> None:

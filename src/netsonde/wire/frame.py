@@ -18,6 +18,8 @@ from netsonde.model.errors import ProtocolError
 SCHEMA = 1
 """Version of the messages on both sockets; peers with another one are refused by name."""
 MAX_FRAME_BYTES = 8 << 20
+MAX_REQUEST_BYTES = 1 << 20
+"""Largest frame that an agent takes from whoever dials it; all tasks and detectors fit."""
 
 Schema = Annotated[int, Meta(ge=0, lt=1 << 32)]
 MessageId = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]

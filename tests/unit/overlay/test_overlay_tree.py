@@ -16,12 +16,40 @@ def test_members_are_everyone_ever_reported_below() -> None:
     assert tree.members() == ("10.0.0.2", "10.0.0.4", "10.0.0.5")
 
 
-def test_a_stranger_s_or_an_endless_report_changes_nothing() -> None:
+def many(count: int, net: int = 10) -> list[str]:
+    return [f"{net}.{n >> 16}.{n >> 8 & 255}.{n & 255}" for n in range(1, count + 1)]
+
+
+def test_an_endless_report_is_refused_by_its_limit() -> None:
+    """Also one that grows a little each time, and several that would together."""
+    tree = Tree("10.0.0.0")
+    for child in ("11.0.0.1", "12.0.0.1"):
+        tree.add_child(child)
+    assert not tree.learn("10.0.0.9", ("10.0.0.9",))
+    half = MAX_MEMBERS // 2
+    assert tree.learn("11.0.0.1", many(half, 11))
+    for child, net in (("12.0.0.1", 12), ("11.0.0.1", 11)):
+        before = tree.members()
+        with pytest.raises(BadField, match=f"at most {MAX_MEMBERS}"):
+            tree.learn(child, many(MAX_MEMBERS, net))
+        assert tree.members() == before
+    assert tree.learn("12.0.0.1", many(half - 1, 12))
+    assert len(tree.members()) == MAX_MEMBERS
+    with pytest.raises(BadField):
+        tree.learn("12.0.0.1", many(half, 12))
+
+
+@pytest.mark.parametrize(
+    "name", ["x" * 45, "10.0.0.07", "2001:DB8::1", "fe80::1%eth0", "\x1b[2J", "", "224.0.0.1"]
+)
+def test_a_name_that_is_no_address_is_learned_from_nobody(name: str) -> None:
     tree = Tree("10.0.0.2")
     tree.add_child("10.0.0.4")
-    assert not tree.learn("10.0.0.9", ("10.0.0.9",))
-    assert not tree.learn("10.0.0.4", [str(number) for number in range(MAX_MEMBERS + 1)])
+    with pytest.raises(BadField):
+        tree.learn("10.0.0.4", ("10.0.0.4", "10.0.0.5", name))
     assert tree.members() == ("10.0.0.2", "10.0.0.4")
+    with pytest.raises(BadField):
+        tree.adopted_by((name, "10.0.0.1"), parent_connected=False)
 
 
 def test_adoption_gives_the_path_from_the_root() -> None:

@@ -12,7 +12,6 @@ import msgspec
 import pytest
 from msgspec import inspect
 
-from netsonde.agent.peer_server import MAX_REQUEST_BYTES
 from netsonde.agent.state import MAX_STATE_BYTES, State
 from netsonde.agent.webhooks import MAX_WEBHOOKS
 from netsonde.model.asked import Asked
@@ -38,7 +37,7 @@ from netsonde.overlay.tasks import OwnTask
 from netsonde.overlay.tree import MAX_CHILDREN
 from netsonde.sketch import series, summary
 from netsonde.wire import monitor, peer
-from netsonde.wire.frame import MAX_FRAME_BYTES
+from netsonde.wire.frame import MAX_FRAME_BYTES, MAX_REQUEST_BYTES
 
 FROM_OUTSIDE = {
     "peers": peer.Message,
