@@ -194,7 +194,7 @@ async def serve(
             service.webhooks.start()
             supervisor.start("peers", peers.run)
             supervisor.start("http", http.run)
-            await _until_stopped(supervisor)
+            await _until_stopped(supervisor, config, own)
 
 
 def _service(
@@ -236,12 +236,13 @@ def _service(
     )
 
 
-async def _until_stopped(supervisor: Supervisor) -> None:
+async def _until_stopped(supervisor: Supervisor, config: Settings, own: str) -> None:
+    log.begin_writing()
     log_line = structlog.get_logger()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    log_line.info("agent serves")
+    log_line.info("agent serves", listen=config.listen, peer_port=config.peer_port, address=own)
     try:
         await supervisor.until_dead(stop)
     finally:
@@ -292,7 +293,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _failed(error: Exception, status: int) -> int:
-    sys.stderr.write(f"netsonde agent: {error}\n")
+    log.say(f"netsonde agent: {error}")
     return status
 
 

@@ -18,6 +18,7 @@ from netsonde.agent.families import Family, Values, counter, gauge
 from netsonde.agent.monitor_metrics import of_monitor
 from netsonde.agent.node import Node
 from netsonde.agent.webhooks import Webhooks
+from netsonde.daemon import log
 from netsonde.daemon.supervisor import Supervisor
 from netsonde.model.errors import FieldRefused, NetsondeError
 from netsonde.model.key import KeyType
@@ -137,6 +138,12 @@ class Metrics:
             "agent_info", "Version of the agent.", lambda: [((self._software,), 1)], "software"
         )
         up = int(status is not None)
+
+        def lost() -> Values:
+            yield from ((("agent", cause), n) for cause, n in log.dropped().items())
+            found = status.log_dropped if status else {}
+            yield from ((("monitor", cause), n) for cause, n in sorted(found.items()))
+
         yield gauge("monitor_up", "Whether this host's monitor answers.", lambda: [((), up)])
         yield gauge(
             "members",
@@ -169,6 +176,7 @@ class Metrics:
             lambda: [((part,), n) for part, n in sorted(self._supervisor.restarts.items())],
             "part",
         )
+        yield counter("log_lines_dropped", "Log lines not written.", lost, "process", "cause")
 
     def _of_events(self) -> Iterator[Family]:
         node, ring = self._node, self._node.ring

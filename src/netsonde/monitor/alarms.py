@@ -75,10 +75,10 @@ class Alarms:
         self.log.append(events)
         for event in events:
             _log.warning(
-                event.sentence,
+                f"alarm {event.state}",
+                sentence=event.sentence,
                 event_id=event.id,
                 detector=event.detector,
-                state=event.state,
                 key=event.key,
                 lower=event.count.lower,
                 upper=event.count.upper,

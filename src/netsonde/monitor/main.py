@@ -290,6 +290,7 @@ def start(config: Settings) -> None:
         directory = beside(socket_path, owner)
         paths = [opened.path, *viewed.values()]
         rights.give_up(owner, frozenset().union(*(path.capabilities for path in paths)))
+        log.begin_writing()
         if owner == agent:
             structlog.get_logger().warning("agent and monitor are one user", uid=owner.uid)
         monitor = Monitor(config, opened, viewed, KeptFile(directory), agent.uid)
@@ -363,7 +364,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _failed(error: Exception, status: int) -> int:
-    sys.stderr.write(f"netsonde monitor: {error}\n")
+    log.say(f"netsonde monitor: {error}")
     return status
 
 

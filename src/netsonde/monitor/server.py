@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from netsonde.daemon import log
 from netsonde.daemon.directories import check_parent, parent_of
 from netsonde.daemon.failures import Failures
 from netsonde.model.coverage import Refusal
@@ -244,6 +245,7 @@ class Server:
             devices=self._views.states(),
             monitor=self._monitor,
             failures={f"{part}: {kind}": n for (part, kind), n in self._failures.counts.items()},
+            log_dropped=dict(log.dropped()),
         )
 
 

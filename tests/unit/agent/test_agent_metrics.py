@@ -32,6 +32,7 @@ STATUS = monitor.Status(
     detectors=(),
     failures={"ask: ValueError": 2},
     refused={"connection": 3},
+    log_dropped={"full": 6},
     recorder=Reach(
         first_tick=3,
         begins="1969-12-31T23:59:00.3Z",
@@ -76,6 +77,7 @@ async def test_agent_and_monitor_tell_how_they_are(fleet: Fleet) -> None:
     }
     assert read["netsonde_webhook_events_total"][("dropped", "mine")] == 0
     assert read["netsonde_members"] == {(): 1}
+    assert read["netsonde_log_lines_dropped_total"] == {("full", "monitor"): 6}
 
 
 @with_fleet

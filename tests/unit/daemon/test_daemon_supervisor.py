@@ -3,11 +3,10 @@
 import asyncio
 
 import pytest
-import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netsonde.daemon.failures import MAX_KINDS, TRACED_EVERY_S, Failures
+from netsonde.daemon.failures import MAX_KINDS, Failures
 from netsonde.daemon.supervisor import FIRST_PAUSE_S, LAST_PAUSE_S, Supervisor
 
 
@@ -94,20 +93,6 @@ def test_a_part_that_returns_is_done() -> None:
         assert not supervisor.failures.counts
 
     asyncio.run(world())
-
-
-def test_failures_of_a_kind_are_logged_now_and_then() -> None:
-    now_s = 0.0
-    failures = Failures(mono_s=lambda: now_s)
-    with structlog.testing.capture_logs() as lines:
-        for _ in range(5):
-            failures.note("child", ValueError("a"))
-        failures.note("child", LookupError("b"))
-        now_s += TRACED_EVERY_S
-        failures.note("child", ValueError("c"))
-    told = [(line["type"], line.get("more")) for line in lines]
-    assert told == [("ValueError", None), ("LookupError", None), ("ValueError", 4)]
-    assert failures.counts == {("child", "ValueError"): 6, ("child", "LookupError"): 1}
 
 
 def test_a_group_counts_as_what_it_holds() -> None:

@@ -10,7 +10,6 @@ from collections import Counter as Tally
 from collections.abc import Callable, Iterator
 from typing import cast
 
-import structlog
 import uvicorn
 from litestar import Litestar
 from litestar.types import HTTPReceiveMessage, HTTPScope, Message
@@ -32,8 +31,6 @@ _REHEARSED = (
 )
 
 _GIVE_BACK_S = 10
-
-log = structlog.get_logger()
 
 
 class HttpServer:
@@ -73,7 +70,8 @@ class HttpServer:
 
     async def run(self) -> None:
         """Serve; when cancelled, answer what is due at once and leave the rest."""
-        _log_to_structlog()
+        # What it warns of is what clients send, as often as they like; that is counted.
+        logging.getLogger("uvicorn").setLevel(logging.ERROR)
         serving = asyncio.create_task(self._server.serve())
         try:
             await asyncio.shield(serving)
@@ -171,15 +169,3 @@ class _Uvicorn(uvicorn.Server):
         """Stop serving without waiting for anybody."""
         self.should_exit = self.force_exit = True
         self._ended.set()
-
-
-class _ToStructlog(logging.Handler):
-    def emit(self, record: logging.LogRecord) -> None:
-        log.error("http", message=record.getMessage(), exc_info=record.exc_info)
-
-
-def _log_to_structlog() -> None:
-    logger = logging.getLogger("uvicorn")
-    # What it warns of is what clients send, as often as they like; that is counted.
-    logger.handlers = [_ToStructlog(logging.ERROR)]
-    logger.propagate = False
