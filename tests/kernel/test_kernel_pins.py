@@ -332,3 +332,14 @@ def test_without_a_bpf_file_system_the_reason_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UnsupportedByKernel, match="mount -t bpf bpf /sys/fs/bpf"):
         Pins(tmp_path / "file" / "pins")
+
+
+def test_nothing_is_pinned_where_others_could_place_a_map(network: None, directory: Path) -> None:
+    Pins(directory)
+    for owner, mode in ((0, 0o777), (0, 0o720), (65534, 0o700)):
+        os.chown(directory, owner, owner)
+        directory.chmod(mode)
+        with pytest.raises(UnsupportedByKernel, match="other users may write"):
+            Pins(directory)
+    os.chown(directory, 0, 0)
+    Pins(directory)

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
-from netsonde.lab import namespace, world
+from netsonde.daemon import rights
+from netsonde.lab import namespace
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ROOT = "10.0.0.2"
@@ -24,7 +25,7 @@ AGENT_PORT = 8000
 PATIENCE_S = 30
 _TCP_TIME_WAIT, _TCP_LISTEN = "06", "0A"  # include/net/tcp_states.h, as /proc/net/tcp has them
 # Root of a user namespace may load no programs, which is what packet sockets are for.
-HOOKS = ["netfilter", "tcx", "clsact"] * world.maps_user(1) + ["afpacket"]
+HOOKS = ["netfilter", "tcx", "clsact"] * rights.is_mapped(1, 1) + ["afpacket"]
 """What monitors can count at here, best first."""
 
 

@@ -37,7 +37,7 @@ from netsonde.agent.service import Service
 from netsonde.agent.state import KEEPS, StateFile
 from netsonde.agent.tasks import Tasks
 from netsonde.agent.webhooks import Webhooks
-from netsonde.daemon import log, rights, settings
+from netsonde.daemon import log, rights, seccomp, settings
 from netsonde.daemon.directories import prepared
 from netsonde.daemon.failures import Failures
 from netsonde.daemon.files import Directory
@@ -260,13 +260,14 @@ def prepare(state_dir: str, owner: rights.Account) -> Directory:
     except Unavailable as error:
         raise BadField("state_dir", state_dir, f"a directory to keep ({error})") from None
     if taken:
-        structlog.get_logger().info("state taken over from nobody", directory=state_dir)
+        structlog.get_logger().info("state taken over from a former user", directory=state_dir)
     return directory
 
 
 def _become(owner: rights.Account, directory: Directory) -> Directory:
     """Give up root; gives the directory that is the owner's."""
     rights.give_up(owner)
+    seccomp.refuse(bpf=True)
     return directory
 
 

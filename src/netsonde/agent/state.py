@@ -8,6 +8,7 @@ be read at all ends the agent with a sentence and stays as it is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
@@ -38,6 +39,8 @@ KEEPS = (FILE, "agent.bad")
 """What may be there from a release that ran as `nobody`."""
 _STEM = "agent"
 _MAX_SHOWN = 8
+_FORESEEN = (NetsondeError, msgspec.DecodeError, ValueError, TypeError, RecursionError)
+"""What an entry may cause."""
 
 log = structlog.get_logger()
 _T = TypeVar("_T")
@@ -174,8 +177,13 @@ class _Loading:
         )
 
     def _several(self, field: str, kind: type[_T], check: Callable[[list[_T]], None]) -> list[_T]:
+        raws = self._taken(field, list[msgspec.Raw], [])
+        with suppress(*_FORESEEN):  # as nearly always: all are good
+            whole = [msgspec.json.decode(raw, type=kind) for raw in raws]
+            check(whole)
+            return whole
         good: list[_T] = []
-        for place, raw in enumerate(self._taken(field, list[msgspec.Raw], [])):
+        for place, raw in enumerate(raws):
             with _Aside(self.bad, field, str(place), raw):
                 more = [*good, msgspec.json.decode(raw, type=kind)]
                 check(more)
@@ -224,8 +232,7 @@ class _Aside:
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> Literal[True] | None:
         """Note an error that an entry may cause, and end it there."""
-        foreseen = (NetsondeError, msgspec.DecodeError, ValueError, TypeError, RecursionError)
-        if not isinstance(error, foreseen):
+        if not isinstance(error, _FORESEEN):
             return None
         reason = str(error)
         self._bad.append(

@@ -2,8 +2,8 @@
 
 The one idea: an owner changes by descriptor alone, and only where nobody else can have a hand in
 what that descriptor is: of a directory that was just made or is root's and empty, below one that no
-other user may write; and, once, of what `nobody` owns there, as whom daemons ran before they had
-users of their own.
+other user may write; and, once, of what a user owns there as whom daemons ran before: `nobody`, or
+the id of a daemon that had no account yet.
 """
 
 from __future__ import annotations
@@ -17,20 +17,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from netsonde.daemon.files import Directory
-from netsonde.daemon.rights import Account, is_mapped
+from netsonde.daemon.rights import AGENT, MONITOR, Account, is_mapped
 from netsonde.model.errors import Unavailable
 
 _TO_HOLD = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _TO_TAKE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OTHERS_WRITE = 0o022
-_NOBODY = 65534
 
 
 def prepared(path: Path, owner: Account, keeps: Sequence[str]) -> tuple[Directory, bool]:
     """Open a directory for its owner; where it is missing, make it, readable by the owner alone.
 
-    `keeps`: the files in it that are taken over from `nobody` together with it; tells also whether
-    that was done. Raises Unavailable with a sentence when another user has or may write it.
+    `keeps`: the files in it that are taken over from a former user together with it; tells also
+    whether that was done. Raises Unavailable with a sentence when another user has or may write it.
     """
     try:
         with parent_of(path) as parent:
@@ -88,8 +87,7 @@ def _given(
     if found.st_uid != owner.uid:
         if os.geteuid() != 0 or not _is_no_link(path.name, parent, found):
             raise _belongs(path, found, owner)
-        nobody = _nobody()
-        taken = found.st_uid == nobody.uid and is_mapped(nobody.uid, nobody.gid)
+        taken = found.st_uid in _former_uids() and is_mapped(found.st_uid, found.st_gid)
         if not taken and not (made or (found.st_uid == 0 and not os.listdir(descriptor))):
             raise _belongs(path, found, owner)
         check_parent(path, parent, owner.uid)
@@ -100,19 +98,19 @@ def _given(
         raise Unavailable(f"other users may write to {path}; chmod go-w {path}")
     if taken:
         for name in keeps:
-            _take(name, descriptor, owner)
+            _take(name, descriptor, found.st_uid, owner)
     return taken
 
 
-def _take(name: str, directory: int, owner: Account) -> None:
-    """Take over a file of `nobody`'s; one that is anything else stays whose it is."""
+def _take(name: str, directory: int, former_uid: int, owner: Account) -> None:
+    """Take over a file of the former user's; one that is anything else stays whose it is."""
     try:
         descriptor = os.open(name, _TO_TAKE, dir_fd=directory)
     except OSError:
         return
     try:
         found = os.fstat(descriptor)
-        if stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and found.st_uid == _nobody().uid:
+        if stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and found.st_uid == former_uid:
             os.fchown(descriptor, owner.uid, owner.gid)
             os.fchmod(descriptor, 0o600)
     finally:
@@ -124,12 +122,12 @@ def _is_no_link(name: str, parent: int, found: os.stat_result) -> bool:
     return (here.st_dev, here.st_ino) == (found.st_dev, found.st_ino)
 
 
-def _nobody() -> Account:
+def _former_uids() -> set[int]:
+    uids = {AGENT.spare_id, MONITOR.spare_id}
     try:
-        entry = pwd.getpwnam("nobody")
+        return {pwd.getpwnam("nobody").pw_uid, *uids}
     except KeyError:
-        return Account(_NOBODY, _NOBODY)
-    return Account(entry.pw_uid, entry.pw_gid)
+        return uids
 
 
 def _belongs(path: Path, found: os.stat_result, owner: Account) -> Unavailable:

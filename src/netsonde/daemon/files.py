@@ -118,8 +118,9 @@ class Directory:
         try:
             self._regular(lock, name)
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(lock, 0)
-            os.pwrite(lock, b"%d\n" % os.getpid(), 0)
+            with contextlib.suppress(OSError):  # a full disk: then others are not told who has it
+                os.ftruncate(lock, 0)
+                os.pwrite(lock, b"%d\n" % os.getpid(), 0)
         except BlockingIOError:
             holder = os.pread(lock, _MAX_PID_BYTES, 0).decode("ascii", "replace").strip()
             self._system.close(lock)

@@ -61,7 +61,7 @@ class Pins:
     def __init__(self, directory: Path) -> None:
         """Make the directory, and mount a BPF file system where there is none.
 
-        Raises UnsupportedByKernel with the reason.
+        Raises UnsupportedByKernel with the reason, also when others may write to it.
         """
         self._directory = directory
         self._namespace = os.stat("/proc/thread-self/ns/net").st_ino
@@ -70,6 +70,7 @@ class Pins:
         try:
             _mount_where_missing(directory)
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _check_owner(directory)
         except OSError as error:
             raise UnsupportedByKernel(
                 f"nothing can be pinned in {directory} ({error.strerror}); "
@@ -176,6 +177,18 @@ def _remove(home: Path) -> None:
     for path in home.iterdir():
         path.unlink()
     home.rmdir()
+
+
+def _check_owner(directory: Path) -> None:
+    """Refuse a directory in which others could place maps that this monitor would read.
+
+    Raises UnsupportedByKernel.
+    """
+    found = directory.stat()
+    if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise UnsupportedByKernel(
+            f"nothing is pinned in {directory}, nor taken from it: other users may write to it"
+        )
 
 
 def _mount_where_missing(directory: Path) -> None:

@@ -180,7 +180,7 @@ def beside(socket: Path, owner: Account) -> Directory | None:
         _log.error("counts are not kept", reason=str(error))
         return None
     if taken:
-        _log.info("what was kept is taken over from nobody", directory=directory.path)
+        _log.info("what was kept is taken over from a former user", directory=directory.path)
     return directory
 
 
@@ -193,16 +193,20 @@ def _looked_into(raws: tuple[msgspec.Raw, ...]) -> tuple[tuple[KeptTask, ...], l
     """Decode each task by itself; gives those that can be, and the rest."""
     good: list[KeptTask] = []
     bad: list[msgspec.Raw] = []
+    refs: set[tuple[str, int]] = set()
     for place, raw in enumerate(raws):
         try:
             one = msgspec.msgpack.decode(raw, type=KeptTask)
-            check_tasks([*(known.task for known in good), one.task])
+            check_tasks([one.task])
             _check(one)
+            if one.task.ref in refs or len(good) >= MAX_TASKS:
+                raise BadField("tasks", one.task.id, f"each once, at most {MAX_TASKS}")
         except (msgspec.DecodeError, NetsondeError, RecursionError, UnicodeDecodeError) as error:
             _log.warning("a task begins anew", place=place, reason=str(error))
             bad.append(raw)
         else:
             good.append(one)
+            refs.add(one.task.ref)
     return tuple(good), bad
 
 

@@ -23,7 +23,7 @@ import msgspec
 import structlog
 
 from netsonde import __version__
-from netsonde.daemon import log, rights, settings
+from netsonde.daemon import log, rights, seccomp, settings
 from netsonde.daemon.failures import Failures
 from netsonde.daemon.memory import give_back, keep_freed
 from netsonde.kernel.devices import Device, device_named
@@ -290,6 +290,7 @@ def start(config: Settings) -> None:
         directory = beside(socket_path, owner)
         paths = [opened.path, *viewed.values()]
         rights.give_up(owner, frozenset().union(*(path.capabilities for path in paths)))
+        seccomp.refuse(bpf=False)
         log.begin_writing()
         if owner == agent:
             structlog.get_logger().warning("agent and monitor are one user", uid=owner.uid)

@@ -148,23 +148,27 @@ def test_no_victim_is_given_away(
 
 
 @as_root
-def test_what_was_nobody_s_is_taken_over_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("former", "to"), [(NOBODY, DAEMON), (DAEMON, Account(990, 990))])
+def test_what_was_a_former_user_s_is_taken_over_once(
+    tmp_path: Path, former: Account, to: Account
+) -> None:
+    """From `nobody`, and from the id that a daemon had before the host had its account."""
     path = tmp_path / "state"
     path.mkdir(mode=0o755)
     for name in ("agent.json", "agent.bad", "else"):
         (path / name).write_bytes(b"kept")
         (path / name).chmod(0o644)
-        give(path / name, NOBODY)
-    give(path, NOBODY)
+        give(path / name, former)
+    give(path, former)
     for expected in (True, False):
-        directory, taken = prepared(path, DAEMON, ("agent.json", "agent.bad", "agent.none"))
+        directory, taken = prepared(path, to, ("agent.json", "agent.bad", "agent.none"))
         directory.close()
         assert taken == expected
     for name in ("agent.json", "agent.bad"):
-        assert owner_of(path / name) == (DAEMON.uid, DAEMON.gid)
+        assert owner_of(path / name) == (to.uid, to.gid)
         assert (path / name).stat().st_mode & 0o777 == 0o600
-    assert owner_of(path / "else") == (NOBODY.uid, NOBODY.gid)
-    assert owner_of(path) == (DAEMON.uid, DAEMON.gid)
+    assert owner_of(path / "else") == (former.uid, former.gid)
+    assert owner_of(path) == (to.uid, to.gid)
     assert path.stat().st_mode & 0o777 == 0o700
 
 
