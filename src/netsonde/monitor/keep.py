@@ -148,8 +148,8 @@ class KeptFile:
         where = directory.place(_FILE)
         try:
             whole = msgspec.msgpack.decode(data, type=_Whole)
-            if not 0 <= whole.load_id <= _MOST:
-                raise BadField("load_id", whole.load_id, "0 to 2^63 - 1")
+            if not 0 <= whole.load_id < 1 << 64:  # it is drawn from 64 bits
+                raise BadField("load_id", whole.load_id, "0 to 2^64 - 1")
         except (msgspec.DecodeError, BadField, RecursionError, UnicodeDecodeError) as error:
             aside = directory.set_aside(_STEM, data, MAX_ASIDE)
             _log.warning("what was kept cannot be read", aside=aside, reason=str(error))

@@ -19,7 +19,8 @@ NOW = 17_000_000_000
 FLOW = "src_dst_sport_dport_proto"
 KEY = list(range(1, 9))
 PLACES = placement(KEY, 3)
-LOAD = 99
+LOAD = (1 << 64) - 1
+"""The largest that is drawn."""
 
 
 def closed(tick: Tick, epoch: int = 1) -> Closed:

@@ -70,7 +70,7 @@ def test_without_pins_the_time_between_is_missing(kept: Kept) -> None:
 
 
 def test_a_gap_of_another_table_is_not_added(kept: Kept) -> None:
-    tasks = resumed(kept, gap(NOW, tick(NOW + 60, 20), load_id=LOAD + 1), NOW + 60)
+    tasks = resumed(kept, gap(NOW, tick(NOW + 60, 20), load_id=LOAD - 1), NOW + 60)
     assert answer(tasks)[::2] == (105, Span(NOW, missed_ticks=50))
 
 
