@@ -9,7 +9,8 @@ from benchmarks.answers.ticks import Maker, fifty_tasks
 from benchmarks.spread import Spread, spread
 from netsonde.model.window import TICK_NS
 from netsonde.monitor.main import Settings
-from netsonde.monitor.tasks import Closed, Tasks
+from netsonde.monitor.taken import Closed
+from netsonde.monitor.tasks import Tasks
 from netsonde.recorder.ring import Recorder
 
 _BEGIN_TICK = 17_000_000_000

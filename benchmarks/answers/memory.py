@@ -20,7 +20,8 @@ from benchmarks.spread import Spread, spread
 from netsonde.daemon.memory import give_back, keep_freed
 from netsonde.model.window import TICK_NS, TICKS_PER_S
 from netsonde.monitor.main import Settings
-from netsonde.monitor.tasks import Closed, Tasks
+from netsonde.monitor.taken import Closed
+from netsonde.monitor.tasks import Tasks
 from netsonde.recorder.ring import Recorder
 
 _BEGIN_TICK = 17_000_000_000

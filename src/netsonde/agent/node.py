@@ -22,12 +22,12 @@ from netsonde.agent.monitor_link import MonitorLink
 from netsonde.agent.peer_server import Inbound
 from netsonde.agent.peers import Dialer
 from netsonde.daemon.supervisor import Supervisor
+from netsonde.model.checks import check_question
 from netsonde.model.coverage import Coverage
 from netsonde.model.detector import Detector
 from netsonde.model.errors import BadField, Busy, NetsondeError, NotFound
 from netsonde.model.task import Question, Scope
 from netsonde.model.window import TICKS_PER_S, TOTAL
-from netsonde.overlay.checks import check_question
 from netsonde.overlay.claims import ID_BYTES, packed, unpacked
 from netsonde.overlay.clock import compared
 from netsonde.overlay.gather import Ask, Gather, Gathered, Replied

@@ -18,13 +18,13 @@ from msgspec import Meta
 from netsonde.agent.webhooks import MAX_WEBHOOKS
 from netsonde.daemon.files import Directory
 from netsonde.model import address
+from netsonde.model.checks import check_choices, check_tasks
 from netsonde.model.coverage import MAX_DEPTH, MAX_MEMBERS, Members
 from netsonde.model.detector import MAX_DETECTORS, Choice, Name
 from netsonde.model.errors import BadField, NetsondeError, Unavailable
 from netsonde.model.resource import Webhook
 from netsonde.model.task import MAX_TASKS, Task
 from netsonde.model.text import AddressText
-from netsonde.overlay.checks import check_detectors, check_tasks
 from netsonde.overlay.tasks import Book, OwnTask
 from netsonde.overlay.tree import MAX_CHILDREN
 from netsonde.wire.frame import Schema
@@ -161,10 +161,10 @@ class _Loading:
 
         def check_own_detectors(own: list[Choice]) -> None:
             book = Book(own_detectors=tuple(own), inherited_detectors=tuple(detectors))
-            check_detectors(book.detectors(()))
+            check_choices(book.detectors(()))
 
         own = self._several("own", OwnTask, check_own)
-        detectors = self._several("inherited_detectors", Choice, check_detectors)
+        detectors = self._several("inherited_detectors", Choice, check_choices)
         own_detectors = self._several("own_detectors", Choice, check_own_detectors)
         return State(
             own=tuple(own),

@@ -26,7 +26,8 @@ TAKES: dict[str, str] = {
     "lab status": "json",
     "lab restart": "HOST DAEMON",
     "monitor": """config=FILE socket= agent-user= user= table-mb= hook= encapsulated= devices=
-        device-table-mb= pin-dir=FILE unpin cpu-budget-percent= recorder-mb= log-json""",
+        device-table-mb= pin-dir=FILE unpin cpu-budget-percent= answer-cpu-percent=
+        recorder-mb= log-json""",
     "agent": """config=FILE listen= address= peer-port= monitor-socket= state-dir=FILE user=
         query-deadline-ms= probe-max-bytes= probe-max-ms= webhook-allow= log-json""",
 }

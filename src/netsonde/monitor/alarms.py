@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import structlog
 
+from netsonde.daemon.failures import Failures
 from netsonde.model.detector import Detector, DetectorState, Event
 from netsonde.monitor.event_log import EventLog
 from netsonde.recorder.detect import Detectors
@@ -25,10 +26,16 @@ _log = structlog.get_logger()
 class Alarms:
     """Detectors with a clock and a log; in the event loop's thread."""
 
-    def __init__(self, boot: str) -> None:
+    def __init__(self, boot: str, failures: Failures) -> None:
         """`boot`: what tells this monitor's events from those of others on the host."""
         self.log = EventLog(boot)
-        self._detectors = Detectors(os.uname().nodename, boot, time.thread_time_ns)
+        self._failures = failures
+        self._detectors = Detectors(
+            os.uname().nodename,
+            boot,
+            time.thread_time_ns,
+            failed=lambda error: failures.note("detector", error),
+        )
         self._waiting: deque[Tick] = deque()
         self._under_way: Iterator[list[Event]] = iter(())
 
@@ -48,7 +55,19 @@ class Alarms:
             self.work()
 
     def work(self) -> bool:
-        """Let one detector see one tick, in a millisecond or so; False when none is left."""
+        """Let one detector see one tick, in a millisecond or so; False when none is left.
+
+        Never raises: one that fails begins anew, and where nobody knows which one, all do.
+        """
+        try:
+            return self._work()
+        except Exception as error:  # ticks go on
+            self._failures.note("detectors", error)
+            self._under_way = iter(())
+            self._detectors.begin_anew()
+            return bool(self._waiting)
+
+    def _work(self) -> bool:
         events = next(self._under_way, None)
         if events is not None:
             self._tell(events)

@@ -21,12 +21,12 @@ from msgspec import Meta
 from netsonde.daemon.directories import prepared
 from netsonde.daemon.files import Directory
 from netsonde.daemon.rights import Account
+from netsonde.model.checks import check_tasks
 from netsonde.model.errors import BadField, NetsondeError, Unavailable
 from netsonde.model.evidence import MAX_NAMED, ClockStep
 from netsonde.model.number import MAX_TICK, Count, Tick
 from netsonde.model.task import MAX_COUNTERS, MAX_TASKS, Task
 from netsonde.model.text import Text80
-from netsonde.overlay.checks import check_tasks
 from netsonde.recorder.seen import Seen
 from netsonde.sketch import _abi
 from netsonde.sketch.kept import MAX_KEPT_BYTES, KeptWindow

@@ -9,46 +9,35 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import signal
-import socket
 import struct
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 import structlog
 
-from netsonde import __version__
 from netsonde.daemon import log, rights, seccomp, settings
-from netsonde.daemon.failures import Failures
-from netsonde.daemon.memory import give_back, keep_freed
+from netsonde.daemon.memory import keep_freed
 from netsonde.kernel.devices import Device, device_named
-from netsonde.kernel.hooks import AUTO, Opened, open_device, open_path, unpin
+from netsonde.kernel.hooks import AUTO, open_device, open_path, unpin
 from netsonde.kernel.path import CountingPath, Encapsulated
 from netsonde.kernel.pins import Pins
 from netsonde.kernel.sizing import MIB_PER_CPU_OF_DEVICE, lg_buckets, possible_cpus
 from netsonde.model.device import MAX_DEVICES, device_name
-from netsonde.model.errors import BadField, NetsondeError, UnsupportedByKernel
-from netsonde.model.window import TICK_NS
-from netsonde.monitor.alarms import Alarms
-from netsonde.monitor.keep import PAUSE_S, KeptFile, beside
-from netsonde.monitor.pace import Pace
-from netsonde.monitor.server import Server, bind
-from netsonde.monitor.takeover import close_gap
-from netsonde.monitor.tasks import Closed, Tasks
-from netsonde.monitor.ticker import Ticker
-from netsonde.monitor.upkeep import Upkeep
-from netsonde.monitor.views import View, ViewOfDevice, Views, reader_of
-from netsonde.recorder.ring import Recorder
-from netsonde.sketch.absent import placement
+from netsonde.model.errors import BadField, Busy, NetsondeError, UnsupportedByKernel
+from netsonde.monitor.keep import KeptFile, beside
+from netsonde.monitor.parts import Monitor, Shares
+from netsonde.monitor.socket_file import bind
 
+FREE_S = 2.0
+"""Seconds that a monitor waits for the one before it, which is just ending."""
+_LOOK_S = 0.05
 _HASH_WORDS = 8
-_BOOT_BYTES = 4
-_ID_BYTES = 16
+T = TypeVar("T")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,6 +115,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "alike",
         ),
     ] = 10.0
+    answer_cpu_percent: Annotated[
+        float,
+        msgspec.Meta(
+            gt=0,
+            le=100,
+            description="share of one CPU that answers may take, whoever asks; beyond it questions "
+            "are refused, and told when to ask again",
+        ),
+    ] = 20.0
     recorder_mb: Annotated[
         int,
         msgspec.Meta(
@@ -138,135 +136,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_json: Annotated[bool, msgspec.Meta(description="write log lines as JSON")] = False
 
 
-class Monitor:
-    """The parts of a monitor that counts, from taking over to passing on."""
-
-    def __init__(
-        self,
-        config: Settings,
-        opened: Opened,
-        viewed: dict[Device, CountingPath],
-        kept: KeptFile,
-        agent_uid: int,
-    ) -> None:
-        """Take over what the former monitor left; raises OSError when the kernel refuses.
-
-        `viewed`: what counts at each device that is viewed. `agent_uid`: who may ask.
-        """
-        path = self._path = opened.path
-        self._id, self._failures = os.urandom(_ID_BYTES).hex(), Failures()
-        self._config, self._opened, self._kept = config, opened, kept
-        self._agent_uid = agent_uid
-        reader = reader_of(path)
-        gap, now_tick = close_gap(path, reader), time.time_ns() // TICK_NS
-        shares = 1 + len(viewed)
-        recorder_bytes = (config.recorder_mb << 20) // shares
-        budget_ratio = config.cpu_budget_percent / 100 / shares
-        self._tasks = Tasks(Recorder(recorder_bytes), began_tick=now_tick + 1)
-        places = placement(path.hash_key, path.lg_buckets)
-        self._tasks.restore(kept.load(), gap, places, now_tick, time.monotonic_ns())
-        self._alarms = Alarms(os.urandom(_BOOT_BYTES).hex())
-        self._ticker = Ticker(
-            path,
-            reader,
-            self._absorb,
-            Pace(budget_ratio),
-            silence_tells=self._alarms.silence_tells,
-        )
-        self._devices = [
-            ViewOfDevice(device, at, recorder_bytes=recorder_bytes, budget_ratio=budget_ratio)
-            for device, at in viewed.items()
-        ]
-        works = self._tasks.work, self._alarms.work
-        self._upkeep = Upkeep(works, self._ticker.charge, self._tasks.answering_ahead)
-
-    async def run(self, listener: socket.socket) -> None:
-        """Count and answer until SIGTERM or SIGINT, then pass on what was counted."""
-        own = View(self._path.hook, self._tasks, self._ticker)
-        server = Server(
-            Views(own, self._devices),
-            self._upkeep,
-            self._alarms,
-            allowed_uids=frozenset({0, self._agent_uid}),
-            software=__version__,
-            encapsulated=self._config.encapsulated.value,
-            monitor=self._id,
-            failures=self._failures,
-        )
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        self._tell()
-        async with asyncio.TaskGroup() as group:
-            jobs = [
-                self._ticker.run(),
-                self._upkeep.run(),
-                server.run(listener),
-                self._keep_up(),
-                _give_back(),
-                *(view.run() for view in self._devices),
-            ]
-            running = [group.create_task(job) for job in jobs]
-            await stop.wait()
-            for job in running:
-                job.cancel()
-        await self._ticker.flush()
-        self._tasks.catch_up()
-        self._alarms.catch_up()
-        self._keep()
-        structlog.get_logger().info(
-            "monitor stopped", packets=self._tasks.packets, drops=dict(self._tasks.drops)
-        )
-
-    def _absorb(self, closed: Closed) -> None:
-        self._tasks.absorb(closed)
-        self._alarms.absorb(closed.tick)
-        self._upkeep.wake()
-
-    async def _keep_up(self) -> None:
-        """Keep the counts now and then, for the case that this process is killed."""
-        pause_s = PAUSE_S
-        while True:
-            await asyncio.sleep(pause_s)
-            pause_s = self._keep()
-
-    def _keep(self) -> float:
-        """Write down what is folded; gives the seconds to leave before the next time."""
-        load_id = self._path.notebook.load_id if self._path.notebook else 0
-        return self._kept.save(self._tasks.kept(load_id))
-
-    def _tell(self) -> None:
-        log_line = structlog.get_logger()
-        for name, reason in self._opened.refused.items():
-            log_line.warning("hook not used", hook=name, reason=reason)
-        if self._opened.stale_filters:
-            log_line.warning("a dead monitor's filters removed", filters=self._opened.stale_filters)
-        if self._opened.unpinned:
-            log_line.warning(
-                "counting begins anew: what was pinned is of another version, size or hook"
-            )
-        if self._path.pin_fault:
-            log_line.warning("counting ends with this process", reason=self._path.pin_fault)
-        log_line.info(
-            "monitor counts",
-            hook=self._path.hook,
-            cpus=self._path.cpus,
-            socket=self._config.socket,
-            pinned=self._path.notebook is not None,
-            taken_over=self._path.adopted,
-            tasks=len(self._tasks),
-        )
-        for view in self._devices:
-            log_line.info("device viewed", device=view.device.name, hook=view.hook)
-
-
-async def _give_back() -> None:
-    """Give freed memory back every second, until cancelled."""
-    while True:
-        await asyncio.sleep(1)
-        give_back()
-
-
 def start(config: Settings) -> None:
     """Attach, give up root and serve; raises NetsondeError or OSError with a sentence."""
     keep_freed()
@@ -274,19 +143,21 @@ def start(config: Settings) -> None:
     owner = rights.account("user", config.user, rights.MONITOR)
     buckets = lg_buckets(config.table_mb, possible_cpus())
     devices = _devices(config)
-    opened = open_path(
-        config.hook,
-        hash_key=_hash_key(),
-        lg_buckets=buckets,
-        encapsulated=config.encapsulated,
-        pins=_pins(config),
+    opened = _when_free(
+        lambda: open_path(
+            config.hook,
+            hash_key=_hash_key(),
+            lg_buckets=buckets,
+            encapsulated=config.encapsulated,
+            pins=_pins(config),
+        )
     )
     with ExitStack() as stack:
         stack.enter_context(opened.claim)
         stack.enter_context(opened.path)
         viewed = {device: stack.enter_context(_open_device(config, device)) for device in devices}
         socket_path = Path(config.socket)
-        listener = bind(socket_path, agent.uid)
+        listener = _when_free(lambda: bind(socket_path, agent.uid))
         directory = beside(socket_path, owner)
         paths = [opened.path, *viewed.values()]
         rights.give_up(owner, frozenset().union(*(path.capabilities for path in paths)))
@@ -294,11 +165,38 @@ def start(config: Settings) -> None:
         log.begin_writing()
         if owner == agent:
             structlog.get_logger().warning("agent and monitor are one user", uid=owner.uid)
-        monitor = Monitor(config, opened, viewed, KeptFile(directory), agent.uid)
+        shares = Shares(
+            recorder_bytes=config.recorder_mb << 20,
+            ticks=config.cpu_budget_percent / 100,
+            answers=config.answer_cpu_percent / 100,
+        )
+        monitor = Monitor(opened, viewed, KeptFile(directory), shares)
         # What is loaded stays: else a tick now and then waits for it to be walked.
         gc.collect()
         gc.freeze()
-        asyncio.run(monitor.run(listener))
+        asyncio.run(
+            monitor.run(
+                listener,
+                allowed_uids=frozenset({0, agent.uid}),
+                encapsulated=config.encapsulated.value,
+                socket_path=config.socket,
+            )
+        )
+
+
+def _when_free(take: Callable[[], T]) -> T:
+    """Take what one monitor has at a time; raises Busy when another one has it still.
+
+    A monitor that was killed holds on for some milliseconds after, until the kernel is done.
+    """
+    until_s = time.monotonic() + FREE_S
+    while True:
+        try:
+            return take()
+        except Busy:
+            if time.monotonic() >= until_s:
+                raise
+            time.sleep(_LOOK_S)
 
 
 def _devices(config: Settings) -> list[Device]:

@@ -82,9 +82,15 @@ class Running:
     """Key type of a counter -> its span; None: the task's own."""
     capacity: int = 0
     """Keys that each of its counters may hold."""
+    _stale: bool = False
+    """Whether its counts are to be dropped."""
 
     def fold(self, batches: Batches, until: int) -> bool:
-        """Fold what comes next, when it ends by `until`; tells whether there was any."""
+        """Fold what comes next, when it ends by `until`; tells whether there was any.
+
+        After an exception it may hold half of a tick: then it must `begin_anew`.
+        """
+        self._renew()
         following = next(batches.after(self.position, single=self.single), None)
         if following is None or following[0] > until:
             return False
@@ -92,8 +98,19 @@ class Running:
         self.window.absorb(tick)
         return True
 
+    def begin_anew(self, tick: int, position: int, seen: Seen) -> None:
+        """Count from a tick on, and know what is missed of what came before.
+
+        `position`: of that tick; `seen`: what the monitor has seen until then.
+        """
+        self._stale, self.position = True, position
+        for name, span in self.spans.items():
+            missed_ticks = span.missed_ticks + max(1, tick - span.since_tick)
+            self.spans[name] = Span(tick, missed_ticks, position, seen)
+
     def kept(self, mark: Mark, clock_steps: Iterable[tuple[int, ClockStep]]) -> KeptTask:
         """Give what the next monitor needs."""
+        self._renew()
         noted = list(clock_steps)
         return KeptTask(
             task=self.task,
@@ -102,6 +119,11 @@ class Running:
             spans=tuple(span.kept(name, mark, noted) for name, span in self.spans.items()),
             window=self.window.kept(),
         )
+
+    def _renew(self) -> None:
+        """Drop the counts of a task that is to begin anew: there may be memory for it only now."""
+        if self._stale:
+            self.window, self._stale = Window(self.task, self.capacity), False
 
     @property
     def single(self) -> bool:

@@ -1,80 +1,49 @@
 """The monitor's unix socket: one agent asks, one reply a request; who watches gets events.
 
 Who connects is checked by the kernel (SO_PEERCRED, unix(7)): the agent's user or root, anybody else
-is turned away and counted.
+is turned away and counted. What comes is checked as if a stranger had sent it, and what fails ends
+the one reply or the one connection that it was for.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import resource
 import socket
-import stat
 import struct
 import time
-from pathlib import Path
 
 import msgspec
 import structlog
 
 from netsonde.daemon import log
-from netsonde.daemon.directories import check_parent, parent_of
 from netsonde.daemon.failures import Failures
+from netsonde.model.checks import check_detectors, check_question, check_tasks
 from netsonde.model.coverage import Refusal
-from netsonde.model.detector import check_all
-from netsonde.model.errors import Busy, NetsondeError, ProtocolError, Unavailable, Unforeseen
+from netsonde.model.errors import Busy, NetsondeError, ProtocolError, Unforeseen
 from netsonde.model.task import Question
 from netsonde.model.text import MAX_SENTENCE_CHARS, clipped
 from netsonde.monitor.alarms import Alarms
+from netsonde.monitor.lease import Agent, Lease, Seat
 from netsonde.monitor.tasks import is_of_closed
 from netsonde.monitor.upkeep import Upkeep
 from netsonde.monitor.views import Views
 from netsonde.wire import monitor as wire
 from netsonde.wire.frame import HEADER, SCHEMA
 
+HELLO_S = 5.0
+"""Seconds to greet in."""
+IDLE_S = 10.0
+"""Seconds without a request after which a connection that has no lease is closed."""
+FRAME_S = 5.0
+"""Seconds from the first byte of a frame to its last."""
+UNTAKEN_S = 10.0
+"""Seconds in which a reply must be taken."""
+REFUSED_PAUSE_S = 0.01
+"""Before a connection reads on, when there was no CPU for an answer: being refused costs, too."""
+MAX_NAME_CHARS = 80
+_CREDENTIALS = struct.Struct("<3i")
 _log = structlog.get_logger()
-_MAX_CONNECTIONS = 8
-_IDLE_BEFORE_HELLO_S = 5
-
-
-def bind(path: Path, owner_uid: int) -> socket.socket:
-    """Bind the socket file, readable by its owner alone; a dead monitor's file is replaced.
-
-    Raises Busy when a living monitor answers there, Unavailable when something else than a socket
-    is there or others could exchange it, OSError otherwise.
-    """
-    with parent_of(path) as parent:
-        _remove_dead(path, parent)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        before = os.umask(0o177)
-        try:
-            if owner_uid != os.geteuid():
-                check_parent(path, parent, owner_uid)
-            listener.bind(str(path))
-            if owner_uid != os.geteuid():
-                os.chown(path.name, owner_uid, -1, dir_fd=parent, follow_symlinks=False)
-        except (OSError, Unavailable):
-            listener.close()
-            raise
-        finally:
-            os.umask(before)
-    return listener
-
-
-def _remove_dead(path: Path, parent: int) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        found = os.stat(path.name, dir_fd=parent, follow_symlinks=False)
-        if not stat.S_ISSOCK(found.st_mode):
-            raise Unavailable(f"{path} is no socket; it is left as it is")
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            try:
-                probe.connect(str(path))
-            except ConnectionRefusedError:
-                os.unlink(path.name, dir_fd=parent)
-            else:
-                raise Busy(f"another monitor answers on {path}")
 
 
 class Server:
@@ -102,39 +71,49 @@ class Server:
         self._encapsulated = encapsulated
         self._monitor = monitor
         self._failures = failures
-        self._connections = 0
+        self._lease = Lease()
 
     async def run(self, listener: socket.socket) -> None:
-        """Accept and serve connections."""
-        server = await asyncio.start_unix_server(self._serve, sock=listener)
+        """Accept and serve connections; may be called again."""
+        server = await asyncio.start_unix_server(self._serve, sock=listener.dup())
         async with server:
             await server.serve_forever()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        uid = _peer_uid(writer)
-        if uid not in self._allowed_uids or self._connections >= _MAX_CONNECTIONS:
-            _log.warning("connection refused", uid=uid, open=self._connections)
-            writer.close()
-            return
-        self._connections += 1
+        pid = uid = -1
         try:
-            await self._converse(reader, writer)
-        except (asyncio.IncompleteReadError, ConnectionError, TimeoutError):
-            pass  # the agent went away; it comes back by itself
+            pid, uid = _peer(writer)
+            if uid not in self._allowed_uids:
+                self._lease.refused["other users"] += 1
+                raise Busy(f"user {uid} is not the agent's")
+            seat = self._lease.admit(pid, writer.transport.abort)
+        except (Busy, OSError) as error:
+            _log.warning("connection refused", uid=uid, pid=pid, reason=str(error))
+            writer.transport.abort()
+            return
+        try:
+            await self._converse(seat, _Stream(reader, writer))
+        except (ConnectionError, TimeoutError, ProtocolError) as error:
+            if not isinstance(error, ConnectionResetError):  # it went away, and comes back
+                cause = (
+                    "slow connections" if isinstance(error, TimeoutError) else "malformed frames"
+                )
+                self._lease.refused[cause] += 1
+                _log.warning("connection closed", pid=pid, reason=str(error) or "it was too slow")
         except asyncio.CancelledError:
             pass  # the monitor stops; streams before Python 3.12 would log it as a failure
-        except ProtocolError as error:
-            _log.warning("connection closed", reason=str(error))
+        except Exception as error:  # nobody foresaw it, and all else goes on
+            self._failures.note("connection", error)
         finally:
-            self._connections -= 1
-            writer.close()
+            self._lease.leave(seat)
+            writer.transport.abort()
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        async with asyncio.timeout(_IDLE_BEFORE_HELLO_S):
-            hello = await _receive(reader)
+    async def _converse(self, seat: Seat, stream: _Stream) -> None:
+        async with asyncio.timeout(HELLO_S):
+            hello = wire.REQUESTS.decode(await stream.receive())
         if not isinstance(hello, wire.Hello) or hello.schema != SCHEMA:
             raise ProtocolError(f"the agent speaks another schema than {SCHEMA}: {hello!r:.100}")
-        self._alarms.call_host(hello.host)
+        seat.agent = Agent(seat.pid, hello.host[:MAX_NAME_CHARS])
         own = self._views.own
         welcome = wire.Welcome(
             software=self._software,
@@ -142,28 +121,40 @@ class Server:
             since_tick=own.ticker.since_tick,
             monitor=self._monitor,
         )
-        writer.write(wire.REPLIES.encode(welcome))
+        await stream.send(wire.REPLIES.encode(welcome))
         while True:
-            await writer.drain()
-            request = await _receive(reader)
-            if isinstance(request, wire.Watch):
-                await self._watched(request, reader, writer)
+            try:
+                async with asyncio.timeout(None if self._lease.holds(seat) else IDLE_S):
+                    await stream.more()
+            except TimeoutError:
+                self._lease.refused["idle connections"] += 1
                 return
-            writer.write(await self._replied(request))
+            body = await stream.receive()
+            seat.busy = True
+            try:
+                request = wire.REQUESTS.decode(body)
+            except ProtocolError as error:
+                self._lease.refused["malformed requests"] += 1
+                reply = wire.REPLIES.encode(_failed(error))
+            else:
+                if isinstance(request, wire.Watch):
+                    self._lease.served(seat)
+                    await self._watched(request, stream)
+                    return
+                reply = await self._replied(seat, request)
+            await stream.send(reply)
+            self._lease.served(seat)
 
-    async def _watched(
-        self, watch: wire.Watch, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def _watched(self, watch: wire.Watch, stream: _Stream) -> None:
         """Send events until the agent closes the connection, or says anything."""
-        closed = asyncio.ensure_future(reader.read(1))
+        closed = asyncio.ensure_future(stream.more())
         log = self._alarms.log
         place = log.place(watch.after)
         try:
             while not closed.done():
                 events, dropped, place = log.after(place)
                 frame = wire.Events(events=tuple(events), dropped=dropped)
-                writer.write(wire.REPLIES.encode(frame))
-                await writer.drain()
+                await stream.send(wire.REPLIES.encode(frame))
                 news = asyncio.ensure_future(log.wait_after(place))
                 try:
                     await asyncio.wait((news, closed), return_when=asyncio.FIRST_COMPLETED)
@@ -172,21 +163,27 @@ class Server:
         finally:
             closed.cancel()
 
-    async def _replied(self, request: wire.Request) -> bytes:
+    async def _replied(self, seat: Seat, request: wire.Request) -> bytes:
         """Give the frame of a reply; whatever fails ends this reply alone."""
         try:
-            return wire.REPLIES.encode(await self._reply(request))
+            return wire.REPLIES.encode(await self._reply(seat, request))
         except NetsondeError as error:
+            if isinstance(error, Busy):
+                await asyncio.sleep(REFUSED_PAUSE_S)
             return wire.REPLIES.encode(_failed(error))
         except Exception as error:  # nobody foresaw it, and all else goes on
             self._failures.note(type(request).__name__.lower(), error)
             return wire.REPLIES.encode(_failed(Unforeseen.of(error)))
 
-    async def _reply(self, request: wire.Request) -> wire.Reply:
+    async def _reply(self, seat: Seat, request: wire.Request) -> wire.Reply:
         match request:
             case wire.Apply(tasks=tasks, detectors=detectors):
-                check_all(detectors)
+                check_tasks(tasks)
+                check_detectors(detectors)
+                await self._lease.take(seat)
                 now_tick = await self._views.apply(tasks)
+                if seat.agent:
+                    self._alarms.call_host(seat.agent.host)
                 self._alarms.apply(detectors, now_tick)
                 return wire.Applied(tasks=len(tasks))
             case wire.Ask(question=question):
@@ -199,13 +196,17 @@ class Server:
                 raise ProtocolError("Watch has a connection of its own")
 
     async def _answer(self, question: Question) -> wire.Answer:
+        check_question(question)
+        self._upkeep.budget.check()
         view = self._views.of(question)
         view.ticker.tell_passed()
         last_tick = view.tasks.last_tick
         window = question.window
         past = window.kind == "range" and window.last_tick < last_tick
         if not (past or is_of_closed(question)) or not last_tick:
+            spent_ns = view.ticker.spent_ns
             await view.flush()
+            self._upkeep.budget.spend(view.ticker.spent_ns - spent_ns)
         answered = await self._upkeep.answer(view.tasks.answering(question))
         usage = resource.getrusage(resource.RUSAGE_SELF)
         since_ns = max(1, time.monotonic_ns() - self._since_mono_ns)
@@ -246,6 +247,7 @@ class Server:
             monitor=self._monitor,
             failures={f"{part}: {kind}": n for (part, kind), n in self._failures.counts.items()},
             log_dropped=dict(log.dropped()),
+            refused=self._lease.refused | {"answers": self._upkeep.budget.refused},
         )
 
 
@@ -258,12 +260,42 @@ def _failed(error: NetsondeError) -> wire.Failed:
     )
 
 
-async def _receive(reader: asyncio.StreamReader) -> wire.Request:
-    size = wire.REQUESTS.body_bytes(await reader.readexactly(HEADER.size))
-    return wire.REQUESTS.decode(await reader.readexactly(size))
+class _Stream:
+    """Frames of one connection; each has its time, and so has whoever is to take one."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._ahead = b""
+
+    async def more(self) -> None:
+        """Wait until another frame begins; raises ConnectionResetError at the end."""
+        if not self._ahead:
+            self._ahead = await self._reader.read(1)
+        if not self._ahead:
+            raise ConnectionResetError
+
+    async def receive(self) -> bytes:
+        """Read a frame's body; raises ConnectionResetError, TimeoutError or ProtocolError."""
+        await self.more()
+        begun, self._ahead = self._ahead, b""
+        try:
+            async with asyncio.timeout(FRAME_S):
+                header = begun + await self._reader.readexactly(HEADER.size - 1)
+                return await self._reader.readexactly(wire.REQUESTS.body_bytes(header))
+        except asyncio.IncompleteReadError:
+            raise ConnectionResetError from None
+
+    async def send(self, frame: bytes) -> None:
+        """Write a frame, and wait until there is room for the next; raises as `receive` does."""
+        self._writer.write(frame)
+        async with asyncio.timeout(UNTAKEN_S):
+            await self._writer.drain()
 
 
-def _peer_uid(writer: asyncio.StreamWriter) -> int:
+def _peer(writer: asyncio.StreamWriter) -> tuple[int, int]:
+    """Give the process and the user at the other end, as the kernel knows them."""
     connection = writer.get_extra_info("socket")
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    return int(struct.unpack("<3i", credentials)[1])
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, uid, _ = _CREDENTIALS.unpack(credentials)
+    return pid, uid

@@ -10,19 +10,18 @@ count it, is known to the tick and told with every answer.
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
 import structlog
 
+from netsonde.daemon.failures import Failures
 from netsonde.model.errors import BadField, NetsondeError, NotFound, TooLarge
-from netsonde.model.evidence import MAX_NAMED, ClockStep
 from netsonde.model.task import MAX_TASKS, Counter, Question, Task
 from netsonde.model.window import TICK_NS, TOTAL, Window
 from netsonde.monitor.keep import Kept, KeptTask
 from netsonde.monitor.known import Known
 from netsonde.monitor.running import MAX_KEYS_TOTAL, Mark, Running, Span, capacity_of
+from netsonde.monitor.taken import Closed, Taken
 from netsonde.monitor.takeover import Gap
 from netsonde.recorder.questions import Answered, Answering, answering
 from netsonde.recorder.ring import LONGEST_STEP, Recorder
@@ -30,7 +29,6 @@ from netsonde.recorder.seen import Seen
 from netsonde.sketch import _abi
 from netsonde.sketch import window as sketch
 from netsonde.sketch.kept import MAX_KEPT_BYTES
-from netsonde.sketch.tick import Tick
 
 MAX_COUNTERS_TOTAL = 256
 """Counters of all tasks together."""
@@ -40,39 +38,38 @@ _ENTRY_BYTES = _abi.ENTRY.itemsize
 _log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Closed:
-    """A tick as it was closed."""
-
-    tick: Tick
-    mono_ns: int
-    """When it ended."""
-    epoch: int = 0
-    """Of the table it was read from."""
-    clock_step: ClockStep | None = None
-    """How the wall clock was set in it."""
-
-
 class Tasks:
     """Every task of this host, and its flight recorder."""
 
-    def __init__(self, recorder: Recorder, began_tick: int = 0, *, shared_by: int = 1) -> None:
+    def __init__(
+        self,
+        recorder: Recorder,
+        began_tick: int = 0,
+        *,
+        shared_by: int = 1,
+        failures: Failures | None = None,
+    ) -> None:
         """`began_tick`: the first tick that can be here; what was configured before misses some.
 
         `shared_by`: how many like it share what is allowed of keys and of waiting ticks.
         """
-        self.recorder = recorder
+        self._failures = failures or Failures()
         self._most_keys = MAX_KEYS_TOTAL // shared_by
         self._most_waiting_bytes = MAX_WAITING_BYTES // shared_by
+        self._began_tick = began_tick
+        self._running: dict[tuple[str, int], Running] = {}
+        self._seen = Seen()
+        self._last_tick = 0
+        self._take(recorder, Mark(0, began_tick - 1, Seen()))
+
+    def _take(self, recorder: Recorder, mark: Mark) -> None:
+        """Record here from now on; nobody has folded anything of it."""
+        self.recorder = recorder
         self._batches = recorder.batches
         self._batches.readers = lambda: (
             (running.position, running.single) for running in self._running.values()
         )
-        self._began_tick = began_tick
-        self._running: dict[tuple[str, int], Running] = {}
-        self._marks = {self._batches.end: Mark(0, began_tick - 1, Seen())}
-        """By position; from the least of all tasks on."""
-        self._clock_steps: deque[tuple[int, ClockStep]] = deque(maxlen=MAX_NAMED)
+        self._taken = Taken(self._batches.end, mark)
         self._known = Known(self._batches.end)
 
     def __len__(self) -> int:
@@ -81,12 +78,12 @@ class Tasks:
     @property
     def last_tick(self) -> int:
         """Id of the last closed tick, 0 before the first."""
-        return self.recorder.last_tick
+        return self._last_tick
 
     @property
     def seen(self) -> Seen:
         """All that this monitor saw."""
-        return self._marks[self._batches.end].seen
+        return self._seen
 
     @property
     def packets(self) -> int:
@@ -115,13 +112,20 @@ class Tasks:
         self._follow()
 
     def absorb(self, closed: Closed) -> None:
-        """Take a closed tick; cheap, unless tasks have been left behind too far."""
-        position = self._batches.end
+        """Take a closed tick; cheap, unless tasks have been left behind too far.
+
+        Never raises: when something fails all begin anew, and know what they miss.
+        """
         mark = Mark(closed.epoch, closed.tick.id, self.seen + Seen.of(closed.tick))
-        if closed.clock_step is not None:
-            self._clock_steps.append((position, closed.clock_step))
+        self._seen, self._last_tick = mark.seen, mark.tick
+        try:
+            self._absorb(closed, mark)
+        except Exception as error:  # the tick may be half taken, and the next one comes
+            self._begin_anew(error)
+
+    def _absorb(self, closed: Closed, mark: Mark) -> None:
         self.recorder.add(closed.tick, closed.mono_ns, closed.clock_step)
-        self._marks[self._batches.end] = mark
+        self._taken.note(self._batches.end, mark, closed.clock_step)
         self._known.close(self._batches.end)
         if not self._running:
             self._follow()
@@ -129,22 +133,43 @@ class Tasks:
             pass
 
     def work(self) -> bool:
-        """Do one piece of what is due, of some milliseconds; False when nothing is left."""
-        if self.recorder.work():
-            return True
-        until = self._batches.joined_until
-        for running in self._running.values():
-            if running.position < until and running.fold(self._batches, until):
-                self._follow()
+        """Do one piece of what is due, of some milliseconds; False when nothing is left.
+
+        Never raises, as `absorb`.
+        """
+        try:
+            if self.recorder.work():
                 return True
+            until = self._batches.joined_until
+            for running in self._running.values():
+                if running.position < until and self._fold(running, until):
+                    self._follow()
+                    return True
+        except Exception as error:  # a step may be half built
+            self._begin_anew(error)
         return False
+
+    def begin_anew(self) -> None:
+        """Let go of all ticks, and let each task begin with the next one.
+
+        For the case that one was lost, or only half taken. Each task knows what it misses; the
+        totals of what was seen stay.
+        """
+        self._take(self.recorder.emptied(), Mark(0, self._last_tick, self._seen))
+        for running in self._running.values():
+            running.begin_anew(self._last_tick + 1, self._batches.end, self._seen)
+
+    def _begin_anew(self, error: Exception) -> None:
+        self._failures.note("ticks", error)
+        self.begin_anew()
 
     def kept(self, load_id: int) -> Kept:
         """Give what the next monitor needs to go on, each task as far as it has folded."""
         kept: list[KeptTask] = []
         free_bytes = MAX_KEPT_BYTES
         for running in self._running.values():
-            one = running.kept(self._marks[running.position], self._clock_steps_until(running))
+            position = running.position
+            one = running.kept(self._taken.at(position), self._taken.clock_steps_until(position))
             free_bytes -= one.window.size_bytes
             if free_bytes < 0:
                 break
@@ -154,8 +179,7 @@ class Tasks:
     def catch_up(self) -> None:
         """Fold all that was taken, before all is kept for the last time."""
         for running in self._running.values():
-            while running.fold(self._batches, self._batches.end):
-                pass
+            self._fold_all(running)
         self._follow()
 
     def restore(
@@ -187,7 +211,8 @@ class Tasks:
             for running in self._running.values():
                 running.window.absorb(tick)
             mark = Mark(gap.epoch, tick.id, self.seen + Seen.of(tick))
-            self._marks[self._batches.end] = mark
+            self._seen, self._last_tick = mark.seen, mark.tick
+            self._taken.note(self._batches.end, mark)
         self.catch_up()
 
     def answering(self, question: Question) -> Answering:
@@ -199,8 +224,7 @@ class Tasks:
         the first slice.
         """
         again = is_of_closed(question)
-        known = self._known.get(question, again=again)
-        if known:
+        if known := self._known.get(question, again=again):
             return _at_once(known)
         return self._remembering(question, self._fresh(question), again=again)
 
@@ -211,13 +235,16 @@ class Tasks:
                 return self._remembering(question, self._fresh(question), again=False)
             except NetsondeError:
                 self._known.give_up(question)  # whoever asks it is told
+            except Exception:
+                self._known.give_up(question)
+                raise
         return None
 
     def _remembering(self, question: Question, slices: Answering, *, again: bool) -> Answering:
         end = self._batches.end
         try:
             answered = yield from slices
-        except NetsondeError:
+        except Exception:
             self._known.give_up(question)
             raise
         self._known.put(end, question, answered, again=again)
@@ -247,7 +274,7 @@ class Tasks:
         if counter is not None and counter.key_type not in running.spans:
             raise NotFound(f"{_name(question)} has no counter {counter.key_type}")
         while self._running.get(running.task.ref) is running:
-            if not running.fold(self._batches, self._batches.end):
+            if not self._fold(running, self._batches.end):
                 break
             yield
         else:  # removed, and what it had yet to fold may be gone
@@ -255,7 +282,7 @@ class Tasks:
         self._follow()
         span = running.spans[counter.key_type if counter else None]
         part = running.window.summary(question, counter).to_bytes()
-        evidence = span.evidence(self._marks[running.position], self._clock_steps)
+        evidence = span.evidence(self._taken.at(running.position), self._taken.clock_steps)
         return Answered(part=part, evidence=evidence)
 
     def _found(self, question: Question) -> Running:
@@ -304,8 +331,7 @@ class Tasks:
             if counter.key_type in running.spans:
                 continue
             if counter.key_type not in running.window.key_types:
-                while running.fold(self._batches, self._batches.end):
-                    pass  # it must not count what came before it
+                self._fold_all(running)  # it must not count what came before it
                 running.window.add_counter(counter)
             configured_tick = max(task.since_tick, counter.since_tick)
             running.spans[counter.key_type] = self._span(configured_tick, now_tick)
@@ -325,12 +351,20 @@ class Tasks:
         """Let go of what every task has folded."""
         self._batches.follow()
         positions = (running.position for running in self._running.values())
-        least = min(positions, default=self._batches.end)
-        for position in [position for position in self._marks if position < least]:
-            del self._marks[position]
+        self._taken.let_go(min(positions, default=self._batches.end))
 
-    def _clock_steps_until(self, running: Running) -> Iterator[tuple[int, ClockStep]]:
-        return ((at, step) for at, step in self._clock_steps if at < running.position)
+    def _fold_all(self, running: Running) -> None:
+        while self._fold(running, self._batches.end):
+            pass
+
+    def _fold(self, running: Running, until: int) -> bool:
+        """Let a task fold what comes next; one that fails begins anew, and knows what it misses."""
+        try:
+            return running.fold(self._batches, until)
+        except Exception as error:  # it may hold half a tick; the other tasks go on
+            self._failures.note("task", error)
+            running.begin_anew(self._last_tick + 1, self._batches.end, self._seen)
+            return False
 
 
 def is_of_closed(question: Question) -> bool:
@@ -352,6 +386,5 @@ def _name(question: Question) -> str:
 
 
 def _at_once(answered: Answered) -> Answering:
-    """Give an answer that is there already."""
     yield from ()
     return answered

@@ -15,19 +15,24 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from typing import Protocol
 
 import structlog
 
 from netsonde.kernel.notebook import Note, Notebook
-from netsonde.model.errors import NetsondeError
+from netsonde.model.errors import NetsondeError, Unavailable
 from netsonde.model.window import TICK_NS, TICKS_PER_S
 from netsonde.monitor.pace import Pace
-from netsonde.monitor.tasks import Closed
+from netsonde.monitor.taken import Closed
 from netsonde.monitor.wall import Named, WallClock, read_clocks
-from netsonde.sketch.tick import Reader
+from netsonde.sketch.tick import Reader, Tick
 
 REFRESH_NS = 1_000_000_000
+READ_TRIES = 5
+READ_PAUSE_S = 0.05
+"""For a tick that there is no memory for: it is in the table until the next flip."""
 LONGEST_EPOCH_NS = 1_000_000_000
 """While nothing is counted ticks close without a flip, but for one so often: whoever takes over
 knows no better when it began."""
@@ -63,20 +68,25 @@ class Ticker:
         pace: Pace,
         *,
         silence_tells: Callable[[], bool] = lambda: False,
+        relieve: Callable[[], None] = lambda: None,
     ) -> None:
         """Read `path` with `reader`, and give each tick to `absorb`, which is cheap.
 
-        `silence_tells`: whether an empty tick may be news to anybody.
+        Raises Unavailable when there is no thread to be had.
+
+        `silence_tells`: whether an empty tick may be news to anybody. `relieve`: give memory back,
+        since there is none for a tick.
         """
         self.pace = pace
         self._silence_tells = silence_tells
+        self._relieve = relieve
         self._passed: list[tuple[Named, int]] = []
         """Empty ticks that are to be handed on, and when each ended."""
         self._path = path
         self._reader = reader
         self._absorb = absorb
         self._lock = asyncio.Lock()
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="flip")
+        self._worker = _started_worker()
         self._begun = 0
         self._closing: asyncio.Task[None] | None = None
         self._epoch = 0
@@ -84,11 +94,16 @@ class Ticker:
         self._flipped_mono_ns = 0
         """When that was."""
         self._wall = WallClock(read_clocks())
-        self._cost_ns = 0
+        self.spent_ns = 0
+        """CPU time of all that was closed."""
+        self._paced_ns = 0
+        """Of it, what the pace knows of."""
         self._owed_ns = 0
         self.late_ticks = 0
         self.failed_refreshes = 0
         self.since_tick = time.time_ns() // TICK_NS
+        self._lost: Exception | None = None
+        """What lost a tick: nothing that is counted from then on could be told."""
 
     @property
     def tick_ms(self) -> int:
@@ -101,7 +116,10 @@ class Ticker:
         return 1 << self.pace.thin_shift
 
     async def run(self) -> None:
-        """Close a tick at each boundary and follow the host once a second, until cancelled."""
+        """Close a tick at each boundary and follow the host once a second, until cancelled.
+
+        Raises what lost a tick: what it held is in no answer, and nobody could say so.
+        """
         refresh_mono_ns = last_mono_ns = time.monotonic_ns()
         while True:
             if time.monotonic_ns() >= refresh_mono_ns:
@@ -109,6 +127,9 @@ class Ticker:
                 await self._refresh()
             length_ns = self.pace.ticks * TICK_NS
             await _boundary(length_ns)
+            if self._lost is not None:
+                lost, self._lost = self._lost, None
+                raise lost
             begun_mono_ns = time.monotonic_ns()
             if not self._pass_empty(begun_mono_ns):
                 await self.flush()
@@ -137,7 +158,7 @@ class Ticker:
             tick = self._reader.empty(named.last_tick, first_id=_first_id(named))
             step = named.clock_step
             self._absorb(Closed(tick=tick, mono_ns=mono_ns, epoch=self._epoch, clock_step=step))
-        self._cost_ns += time.thread_time_ns() - begun_ns
+        self.spent_ns += time.thread_time_ns() - begun_ns
 
     def _pass_empty(self, now_mono_ns: int) -> bool:
         """Pass over an empty tick, if it certainly is; most of a quiet host's are."""
@@ -159,40 +180,51 @@ class Ticker:
     async def _close_and_absorb(self) -> None:
         loop = asyncio.get_running_loop()
         self.tell_passed()
-        closed = await loop.run_in_executor(self._worker, self._close)
+        try:
+            closed = await loop.run_in_executor(self._worker, self._close, loop)
+        except Exception as error:  # also where a question wanted the tick, which has a deadline
+            self._lost = error
+            raise
         begun_ns = time.thread_time_ns()
         self._absorb(closed)
-        self._cost_ns += time.thread_time_ns() - begun_ns
+        self.spent_ns += time.thread_time_ns() - begun_ns
 
-    def _close(self) -> Closed:
+    def _close(self, loop: asyncio.AbstractEventLoop) -> Closed:
         begun_ns = time.thread_time_ns()
         now = read_clocks()
         epoch, named = self._path.flip(), self._wall.named(now)
         self._epoch, self._flipped_mono_ns = epoch, now.mono_ns
-        tick = self._reader.read(
-            epoch, named.last_tick, first_id=_first_id(named), thin_shift=self.pace.thin_shift
-        )
+        tick = self._read(epoch, named, loop)
         if self._path.notebook:
             self._path.notebook.write(Note(epoch, time.time_ns(), self._reader.state()))
         self._path.sample_shift = self._reader.next_sample_shift(tick)
-        self._cost_ns += time.thread_time_ns() - begun_ns
+        self.spent_ns += time.thread_time_ns() - begun_ns
         return Closed(tick=tick, mono_ns=now.mono_ns, epoch=epoch, clock_step=named.clock_step)
+
+    def _read(self, epoch: int, named: Named, loop: asyncio.AbstractEventLoop) -> Tick:
+        """Read a closed epoch, again while memory is short: it is there until the next flip."""
+        read = partial(self._reader.read, epoch, named.last_tick, first_id=_first_id(named))
+        for _ in range(READ_TRIES - 1):
+            with suppress(MemoryError):
+                return read(thin_shift=self.pace.thin_shift)
+            loop.call_soon_threadsafe(self._relieve)
+            time.sleep(READ_PAUSE_S)
+        return read(thin_shift=self.pace.thin_shift)
 
     def _keep_pace(self, elapsed_ns: int) -> None:
         # What is done once a second must not make one tick look dear.
         part_ns = int(self._owed_ns * min(1.0, elapsed_ns / 1e9))
         self._owed_ns -= part_ns
-        self._cost_ns += part_ns
+        cost_ns, self._paced_ns = self.spent_ns - self._paced_ns + part_ns, self.spent_ns
         before = self.pace.ticks, self.pace.thin_shift
-        self.pace.spent(self._cost_ns, elapsed_ns)
+        self.pace.spent(cost_ns, elapsed_ns)
         if (self.pace.ticks, self.pace.thin_shift) != before:
             _log.warning(
                 "ticks change to keep within the budget",
                 tick_ms=self.tick_ms,
                 told_one_in=self.told_one_in,
-                cost_ms=self._cost_ns // 1_000_000,
+                cost_ms=cost_ns // 1_000_000,
             )
-        self._cost_ns = 0
 
     async def _refresh(self) -> None:
         loop = asyncio.get_running_loop()
@@ -202,6 +234,17 @@ class Ticker:
             self.failed_refreshes += 1
             if self.failed_refreshes == 1:
                 _log.warning("the host's devices cannot be followed", reason=str(error))
+
+
+def _started_worker() -> ThreadPoolExecutor:
+    """Start the thread that flips: none is to be had later by whoever could not have it now."""
+    worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="flip")
+    try:
+        worker.submit(int).result()
+    except RuntimeError as error:
+        reason = f"no thread to read ticks with ({error}); a limit on processes or on memory?"
+        raise Unavailable(reason) from None
+    return worker
 
 
 def _first_id(named: Named) -> int | None:

@@ -10,9 +10,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from functools import partial
 
 import structlog
 
+from netsonde.daemon.failures import Failures
+from netsonde.daemon.supervisor import Supervisor
 from netsonde.kernel.devices import Device, is_there
 from netsonde.kernel.path import CountingPath
 from netsonde.model.device import MAX_DEVICES, SIDES
@@ -20,8 +23,10 @@ from netsonde.model.errors import BadField
 from netsonde.model.resource import DeviceView
 from netsonde.model.task import Question, Task
 from netsonde.model.window import TICK_NS, wall_text
+from netsonde.monitor.budget import Budget
 from netsonde.monitor.pace import Pace
-from netsonde.monitor.tasks import Closed, Tasks, check_bounds
+from netsonde.monitor.taken import Closed
+from netsonde.monitor.tasks import Tasks, check_bounds
 from netsonde.monitor.ticker import Ticker
 from netsonde.monitor.upkeep import Upkeep
 from netsonde.recorder.ring import Recorder
@@ -50,7 +55,14 @@ class ViewOfDevice(View):
     """All that passes one device, in and out, whosever it is."""
 
     def __init__(
-        self, device: Device, path: CountingPath, *, recorder_bytes: int, budget_ratio: float
+        self,
+        device: Device,
+        path: CountingPath,
+        *,
+        recorder_bytes: int,
+        budget_ratio: float,
+        answers: Budget,
+        failures: Failures,
     ) -> None:
         """Count from `path`, which is attached; shares are of memory, and of a CPU."""
         self.device = device
@@ -58,13 +70,20 @@ class ViewOfDevice(View):
         """Tick in which it was noticed that the device is not there any more."""
         reader = reader_of(path)
         # All devices together may take as much as the host's own tasks.
-        tasks = Tasks(Recorder(recorder_bytes), _tick() + 1, shared_by=MAX_DEVICES)
-        super().__init__(
-            f"{path.hook} {device.name}",
-            tasks,
-            Ticker(path, reader, self._absorb, Pace(budget_ratio)),
+        tasks = Tasks(
+            Recorder(recorder_bytes), _tick() + 1, shared_by=MAX_DEVICES, failures=failures
         )
-        self._upkeep = Upkeep((tasks.work,), self.ticker.charge, tasks.answering_ahead)
+        ticker = Ticker(path, reader, self._absorb, Pace(budget_ratio), relieve=tasks.begin_anew)
+        super().__init__(f"{path.hook} {device.name}", tasks, ticker)
+        self._failures = failures
+        self._upkeep = Upkeep(
+            (tasks.work,),
+            ticker.charge,
+            tasks.answering_ahead,
+            budget=answers,
+            failures=failures,
+        )
+        self._begun = False
 
     def is_there(self) -> bool:
         """Tell whether the device is still the one that is counted at; once gone, it stays so."""
@@ -74,13 +93,25 @@ class ViewOfDevice(View):
         return self.gone_tick is None
 
     async def run(self) -> None:
-        """Count until the device is gone, be asked about its past then; until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._upkeep.run())
-            ticking = group.create_task(self.ticker.run())
-            await self._until_gone()
+        """Count until the device is gone, be asked about its past then; until cancelled.
+
+        Raises what ends its ticks, and may be called again: its tasks then begin anew, and know
+        what they miss.
+        """
+        if self._begun:
+            self.tasks.begin_anew()
+        self._begun = True
+        parts, gone = Supervisor(self._failures), asyncio.Event()
+        try:
+            parts.start("upkeep of a device", self._upkeep.run)
+            parts.start("look at a device", partial(self._until_gone, gone))
+            ticking = parts.start("ticks of a device", self.ticker.run, vital=True)
+            await parts.until_dead(gone)
             ticking.cancel()
             await self.ticker.flush()
+            await asyncio.Event().wait()  # its past can be asked
+        finally:
+            await parts.close()
 
     async def flush(self) -> int:
         """Close the tick being filled, while there is a device: no tick tells of none."""
@@ -106,11 +137,11 @@ class ViewOfDevice(View):
             recorder=self.tasks.recorder.reach(),
         )
 
-    async def _until_gone(self) -> None:
-        while True:
+    async def _until_gone(self, gone: asyncio.Event) -> None:
+        while not gone.is_set():
             await asyncio.sleep(_LOOK_S)
             if not self.is_there():
-                return
+                gone.set()
 
     def _absorb(self, closed: Closed) -> None:
         self.tasks.absorb(closed)
@@ -136,7 +167,12 @@ class Views:
         check_bounds(tasks)
 
         async def begun(device: str | None, view: View) -> int:
-            now_tick = await view.flush()
+            try:
+                now_tick = await view.flush()
+            except Exception:  # a device that loses its ticks begins anew, and must not hold others
+                if device is None:
+                    raise
+                now_tick = _tick()
             view.tasks.apply([task for task in tasks if task.filter.device == device], now_tick)
             return now_tick
 

@@ -13,10 +13,10 @@ from typing import Literal
 
 import msgspec
 
+from netsonde.model.checks import check_choices, check_tasks
 from netsonde.model.detector import MAX_DETECTORS, Choice, Detector
 from netsonde.model.errors import BadField, NotFound
 from netsonde.model.task import MAX_COUNTERS, MAX_ID, MAX_TASKS, Counter, Filter, Scope, Task
-from netsonde.overlay.checks import check_detectors, check_tasks
 
 Series = Literal["sketch", "counter"]
 
@@ -174,7 +174,7 @@ class Book:
         free = [own for own in self.own if own.task.ref not in taken]
         kept = free[: MAX_TASKS - len(tasks)]
         dropped = tuple(own.task for own in self.own if own not in kept)
-        check_detectors(detectors)
+        check_choices(detectors)
         book = replace(
             self, own=tuple(kept), inherited=tuple(tasks), inherited_detectors=tuple(detectors)
         )

@@ -65,6 +65,8 @@ class _Watch:
     cpu_ns: int = 0
     idle: bool = False
     """Whether nothing is raised or remembered, so that an empty tick changes nothing."""
+    broken: bool = False
+    """Whether it failed, and begins anew with the next tick."""
     measure: Measure = field(init=False)
 
     def __post_init__(self) -> None:
@@ -72,7 +74,7 @@ class _Watch:
 
     def begin(self, tick: int) -> None:
         """Begin the window anew with a tick."""
-        self.idle = False
+        self.idle = self.broken = False
         self.began_tick = tick
         self.measure = measure(self.detector, self.hidden, tick)
         for alarm in self.active.values():
@@ -80,6 +82,8 @@ class _Watch:
 
     def absorb(self, tick: int, records: bytes) -> list[_Told]:
         """Let the window end with a tick; gives what is to be told."""
+        if self.broken:
+            self.begin(tick)
         self.measure.absorb(tick, records)
         told = [*self._cleared(tick), *self._raised(tick, records)]
         self.idle = not self.active and not any(self.measure.held())
@@ -147,8 +151,19 @@ class _Watch:
 class Detectors:
     """Every detector of one host."""
 
-    def __init__(self, host: str, boot: str, cpu_ns: Callable[[], int]) -> None:
-        """`boot`: tells these events from another monitor's; `cpu_ns`: CPU time of this thread."""
+    def __init__(
+        self,
+        host: str,
+        boot: str,
+        cpu_ns: Callable[[], int],
+        failed: Callable[[Exception], None] | None = None,
+    ) -> None:
+        """`boot`: tells these events from another monitor's; `cpu_ns`: CPU time of this thread.
+
+        `failed` takes what a detector raises, which then begins anew with the next tick; without it
+        that is raised.
+        """
+        self._failed = failed
         self.host = host
         """Whose events these are, from now on."""
         self._boot = boot
@@ -179,13 +194,14 @@ class Detectors:
         """
         check_all(detectors)
         begins = now_tick if self._tick is None else max(now_tick, self._tick)
-        before, self._watches = self._watches, {}
+        before, watches = dict(self._watches), {}
         for detector in detectors:
             kept = before.get(detector.name)
             if kept is not None and kept.detector == detector:
-                self._watches[detector.name] = before.pop(detector.name)
+                watches[detector.name] = before.pop(detector.name)
             else:
-                self._watches[detector.name] = _Watch(detector, self._hidden, begins)
+                watches[detector.name] = _Watch(detector, self._hidden, begins)
+        self._watches = watches
         return self._events_of(
             [
                 watch.over(key, alarm.peak, begins)
@@ -217,6 +233,15 @@ class Detectors:
             if tick.records or not watch.idle:
                 yield self._absorb(watch, tick.id, tick.records, wall_ns)
 
+    def begin_anew(self) -> None:
+        """Let each detector begin anew with the next tick: one was only half taken."""
+        for watch in self._watches.values():
+            watch.broken, watch.idle = True, False
+        self._tick = None
+        self._hidden = Hidden(2 * _MAX_WINDOW_TICKS)
+        for watch in self._watches.values():
+            watch.hidden = self._hidden
+
     def finish(self, wall_ns: int) -> list[Event]:
         """Let time pass without traffic until no alarm is left: the end of a capture."""
         if self._tick is None:
@@ -247,9 +272,15 @@ class Detectors:
 
     def _absorb(self, watch: _Watch, tick: int, records: bytes, wall_ns: int) -> list[Event]:
         begun_ns = self._cpu_ns()
-        told = watch.absorb(tick, records)
+        try:
+            events = self._events_of(watch.absorb(tick, records), wall_ns)
+        except Exception as error:  # the others go on
+            if self._failed is None:
+                raise
+            watch.broken, watch.idle, events = True, False, []
+            self._failed(error)
         watch.cpu_ns += self._cpu_ns() - begun_ns
-        return self._events_of(told, wall_ns)
+        return events
 
     def _events_of(self, told: Sequence[_Told], wall_ns: int) -> list[Event]:
         return [self._event(one, wall_ns) for one in told]

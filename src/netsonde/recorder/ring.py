@@ -136,6 +136,10 @@ class Recorder:
         self._ended_mono_ns: int | None = None
         self._clock_steps: deque[tuple[int, ClockStep]] = deque(maxlen=MAX_NAMED)
 
+    def emptied(self) -> Recorder:
+        """Give a new one of the same budget."""
+        return Recorder(self._budget_bytes)
+
     @property
     def last_tick(self) -> int:
         """Wall id of the last tick, 0 before the first."""

@@ -13,9 +13,11 @@ from netsonde.daemon.failures import Failures
 from netsonde.model.bound import Bound
 from netsonde.model.detector import MAX_EVENTS, Event
 from netsonde.monitor.alarms import Alarms
+from netsonde.monitor.budget import Budget
 from netsonde.monitor.event_log import EventLog
 from netsonde.monitor.pace import Pace
-from netsonde.monitor.server import Server, bind
+from netsonde.monitor.server import Server
+from netsonde.monitor.socket_file import bind
 from netsonde.monitor.tasks import Tasks
 from netsonde.monitor.ticker import Ticker
 from netsonde.monitor.upkeep import Upkeep
@@ -107,17 +109,24 @@ def serve(path: Path, story: Callable[[EventLog, Server, Callable], Awaitable[No
         return agent
 
     async def play() -> None:
-        alarms, tasks = Alarms(BOOT), Tasks(Recorder(1 << 20))
+        failures = Failures()
+        alarms, tasks = Alarms(BOOT, failures), Tasks(Recorder(1 << 20))
         ticker = Ticker(None, None, tasks.absorb, Pace(1.0))
         server = Server(
             Views(View("t", tasks, ticker)),
-            Upkeep((tasks.work, alarms.work), ticker.charge, tasks.answering_ahead),
+            Upkeep(
+                (tasks.work, alarms.work),
+                ticker.charge,
+                tasks.answering_ahead,
+                budget=Budget(1.0),
+                failures=failures,
+            ),
             alarms,
             allowed_uids=frozenset({os.getuid()}),
             software="t",
             encapsulated="outer",
             monitor="",
-            failures=Failures(),
+            failures=failures,
         )
         listener = bind(path, os.getuid())
         listener.listen()
@@ -130,6 +139,7 @@ def serve(path: Path, story: Callable[[EventLog, Server, Callable], Awaitable[No
         await asyncio.wait(asyncio.all_tasks() - {running, asyncio.current_task()})
         running.cancel()
         await asyncio.wait([running])
+        listener.close()
 
     asyncio.run(play())
 

@@ -10,7 +10,8 @@ from netsonde.model.flow import FlowClass
 from netsonde.model.task import Counter, Filter, Interface, Question, Task
 from netsonde.model.window import TICK_NS
 from netsonde.monitor import tasks as room
-from netsonde.monitor.tasks import Closed, Tasks
+from netsonde.monitor.taken import Closed
+from netsonde.monitor.tasks import Tasks
 from netsonde.recorder.questions import finished
 from netsonde.recorder.ring import Recorder
 from netsonde.sketch import _abi
@@ -163,9 +164,9 @@ def test_what_tasks_have_folded_is_let_go() -> None:
         while tasks.work():
             pass
     assert tasks.recorder.batches.waiting_bytes == 0
-    assert len(tasks._marks) <= 11
+    assert len(tasks._taken._marks) <= 11
     tasks.apply([], NOW + 300)
-    assert len(tasks._marks) == 1
+    assert len(tasks._taken._marks) == 1
 
 
 def test_tasks_that_fall_behind_are_waited_for() -> None:

@@ -7,7 +7,7 @@ import threading
 
 from netsonde.model.window import TICK_NS
 from netsonde.monitor.pace import Pace
-from netsonde.monitor.tasks import Closed
+from netsonde.monitor.taken import Closed
 from netsonde.monitor.ticker import Ticker
 from netsonde.sketch.tick import Tick
 

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Sequence
 
 import pytest
 
+from netsonde.daemon.failures import Failures
 from netsonde.model.errors import NotFound
 from netsonde.model.evidence import Evidence
+from netsonde.monitor.budget import Budget
 from netsonde.monitor.upkeep import SLICE_NS, Upkeep
 from netsonde.recorder.questions import Answered, Answering
 
 ANSWERED = Answered(part=b"x", evidence=Evidence(software={}, hooks={}, first_tick=0, last_tick=0))
+
+
+def upkeep_of(
+    works: Sequence[Callable[[], bool]],
+    charge: Callable[[int], None],
+    ahead: Callable[[], Answering | None],
+    failures: Failures | None = None,
+) -> Upkeep:
+    return Upkeep(works, charge, ahead, budget=Budget(1.0), failures=failures or Failures())
 
 
 def busy() -> None:
@@ -41,7 +53,7 @@ def test_answers_and_work_take_turns() -> None:
             log.append("work")
             return next(left)
 
-        upkeep = Upkeep((work,), costs_ns.append, lambda: None)
+        upkeep = upkeep_of((work,), costs_ns.append, lambda: None)
         running = asyncio.create_task(upkeep.run())
         upkeep.wake()
         answers = [upkeep.answer(slices(log, name, 4)) for name in ("a", "b")]
@@ -63,7 +75,7 @@ def test_an_answer_that_fails_lets_the_next_one_in() -> None:
             yield
             raise NotFound("gone")
 
-        upkeep = Upkeep((lambda: False,), lambda cost_ns: None, lambda: None)
+        upkeep = upkeep_of((lambda: False,), lambda cost_ns: None, lambda: None)
         for _ in range(5):
             with pytest.raises(NotFound):
                 await upkeep.answer(fails())
@@ -89,7 +101,7 @@ def test_answers_ahead_come_after_work_and_before_the_next() -> None:
             log.append("work")
             return False
 
-        upkeep = Upkeep((work,), lambda cost_ns: None, ahead)
+        upkeep = upkeep_of((work,), lambda cost_ns: None, ahead)
         running = asyncio.create_task(upkeep.run())
         upkeep.wake()
         while "a" not in log:
@@ -108,7 +120,7 @@ def test_who_asks_waits_for_no_more_than_a_slice_of_what_is_made_ahead() -> None
 
     async def story() -> None:
         log: list[str] = []
-        upkeep = Upkeep((lambda: False,), lambda cost_ns: None, lambda: slices(log, "ahead", 2))
+        upkeep = upkeep_of((lambda: False,), lambda cost_ns: None, lambda: slices(log, "ahead", 2))
         running = asyncio.create_task(upkeep.run())
         upkeep.wake()
         meanwhile: list[int] = []

@@ -11,10 +11,12 @@ from collections.abc import Awaitable, Callable
 import pytest
 from packets import Flow, packet
 
+from netsonde.daemon.failures import Failures
 from netsonde.kernel.devices import Device
 from netsonde.model.errors import BadField, TooLarge
 from netsonde.model.task import MAX_TASKS, Filter, Interface, Question, Task
 from netsonde.model.window import TOTAL, Window
+from netsonde.monitor.budget import Budget
 from netsonde.monitor.pace import Pace
 from netsonde.monitor.tasks import Tasks
 from netsonde.monitor.ticker import Ticker
@@ -65,7 +67,14 @@ class Host:
         ticker = Ticker(self.own, reader_of(self.own), tasks.absorb, Pace(1.0))
         self.paths = {device.name: Path() for device in devices}
         viewed = [
-            ViewOfDevice(device, self.paths[device.name], recorder_bytes=1 << 20, budget_ratio=1.0)
+            ViewOfDevice(
+                device,
+                self.paths[device.name],
+                recorder_bytes=1 << 20,
+                budget_ratio=1.0,
+                answers=Budget(1.0),
+                failures=Failures(),
+            )
             for device in devices
         ]
         self.views = Views(View("own", tasks, ticker), viewed)

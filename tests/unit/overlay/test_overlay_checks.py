@@ -3,12 +3,13 @@
 import msgspec
 import pytest
 
+from netsonde.model.checks import check_choices, check_question, check_tasks
 from netsonde.model.detector import MAX_DETECTORS, Choice, Detector
 from netsonde.model.errors import BadField, ProtocolError
 from netsonde.model.evidence import MAX_NAMED, ClockStep, Evidence
 from netsonde.model.task import MAX_TASKS, Counter, Filter, Interface, Question, Task
 from netsonde.model.window import MAX_TICKS, Window
-from netsonde.overlay.checks import check_detectors, check_evidence, check_question, check_tasks
+from netsonde.overlay.checks import check_evidence
 from netsonde.wire import peer
 from netsonde.wire.frame import HEADER
 
@@ -142,6 +143,6 @@ SCAN = Detector(name="scan", measure="spread", by="src", of="dst", threshold=50)
     ],
 )
 def test_a_parent_cannot_send_detectors_nobody_could_set(choices: list[Detector]) -> None:
-    check_detectors([Choice(detector=SCAN)])
+    check_choices([Choice(detector=SCAN)])
     with pytest.raises(BadField):
-        check_detectors([Choice(detector=detector) for detector in choices])
+        check_choices([Choice(detector=detector) for detector in choices])

@@ -2,9 +2,9 @@
 
 import pytest
 
+from netsonde.model.checks import check_tasks
 from netsonde.model.errors import BadField, NotFound
 from netsonde.model.task import MAX_COUNTERS, MAX_TASKS, Counter, Filter, Increment, Task
-from netsonde.overlay.checks import check_tasks
 from netsonde.overlay.tasks import FIRST_DRAWN_ID, Book
 
 TCP, UDP = Filter(proto=6), Filter(proto=17)
