@@ -68,11 +68,14 @@ def start_daemons(host):
     """Start monitor and agent on a host; gives their processes."""
     home = RUN / host.name
     state = home / "state"
+    above = [up for up, downs in OVERLAY.items() if host.name in downs]
+    parent = f"10.0.0.{above[0][1:]}" if above else "none"
     home.mkdir(parents=True)
     monitor = f"--socket {home}/monitor.sock"
     agent = (
         f"--listen {host.IP()}:8000 --address {host.IP()} --peer-port 8001"
         f" --monitor-socket {home}/monitor.sock --state-dir {state} --probe-max-bytes 4000000000"
+        f" --parent {parent}"
     )
     processes = []
     for name, options in (("monitor", monitor), ("agent", agent)):

@@ -17,7 +17,7 @@ from netsonde.agent.kept import Kept
 from netsonde.agent.peers import Connection, Dialer, News, Reply, Request
 from netsonde.daemon.supervisor import Supervisor
 from netsonde.model.coverage import Coverage
-from netsonde.model.errors import BadField, NetsondeError, Unavailable, Unforeseen
+from netsonde.model.errors import BadField, NetsondeError, NotFound, Unavailable, Unforeseen
 from netsonde.overlay.gather import next_budget_ms
 from netsonde.wire import peer
 
@@ -25,6 +25,9 @@ log = structlog.get_logger()
 
 CONFIG_BUDGET_MS = 2000
 """Milliseconds for a change of tasks to reach everyone below and be confirmed."""
+
+RELEASE_S = 0.5
+"""Seconds that a child which is let go has to confirm it."""
 
 R = TypeVar("R", bound=Reply)
 
@@ -50,6 +53,10 @@ class Children:
         self._links: dict[str, ChildLink] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._adding = asyncio.Lock()
+        self._by_hand: set[str] = set()
+        """Children that somebody has just asked for."""
+        self.unmet: dict[str, tuple[peer.Unmet, ...]] = {}
+        """Child -> tasks from here that hosts at and below it cannot run."""
 
     def start(self) -> None:
         """Connect the children, and keep them connected."""
@@ -66,6 +73,7 @@ class Children:
             former = self._running.get(child)
             if former is None:
                 self._kept.tree.add_child(child)
+            self._by_hand.add(child)
             link = self._start_link(child)
             await _cancel(former)
             try:
@@ -80,8 +88,35 @@ class Children:
                 raise BadField(
                     "agent_addr", child, f"an agent that can be adopted ({error})"
                 ) from None
+            finally:
+                self._by_hand.discard(child)
             self._changed()
             return adopted
+
+    async def remove(self, child: str) -> bool:
+        """Let a child go, and forget it and everyone below it; tells whether it could be told.
+
+        Raises NotFound for one that is none.
+        """
+        async with self._adding:
+            link = self._links.pop(child, None)
+            if link is None:
+                known = ", ".join(self._links) or "none until add leaf agent is sent"
+                raise NotFound(
+                    f"field 'agent_addr' is {child!r}; there is no such leaf agent here, "
+                    f"allowed: {known}"
+                )
+            told = True
+            try:
+                async with asyncio.timeout(RELEASE_S):
+                    await link.call(peer.Release(id=0), peer.Released)
+            except (NetsondeError, TimeoutError):
+                told = False
+            await _cancel(self._running.pop(child))
+            self.unmet.pop(child, None)
+            self._kept.tree.remove_child(child)
+            self._changed()
+            return told
 
     async def call(self, child: str, request: Request, expected: type[R]) -> R:
         """Ask a child; raises Unavailable for one that is none any more, else as `ChildLink`."""
@@ -90,17 +125,26 @@ class Children:
             raise Unavailable(f"{child} is no leaf agent any more")
         return await link.call(request, expected)
 
-    def learn(self, child: str, subtree: tuple[str, ...]) -> None:
+    def learn(self, child: str, subtree: tuple[str, ...], removed: tuple[str, ...] = ()) -> None:
         """Take a child's report of who is at and below it; one that cannot be taken is logged.
 
         Whom it names beside those known is then nobody to this host, in no answer either.
         """
         try:
-            changed = self._kept.tree.learn(child, subtree)
+            changed = self._kept.tree.learn(child, subtree, removed)
         except BadField as error:
             log.warning("report of members refused", child=child, reason=str(error))
             return
         if changed:
+            self._changed()
+
+    def hear(self, child: str, adopted: peer.Adopted) -> None:
+        """Take all that a child says of itself."""
+        self.learn(child, adopted.subtree, adopted.removed)
+        below = self._kept.tree.children.get(child, ())
+        unmet = tuple(one for one in adopted.unmet if one.host in below)
+        if unmet != self.unmet.get(child, ()):
+            self.unmet[child] = unmet
             self._changed()
 
     def coverage(self) -> Coverage:
@@ -117,7 +161,7 @@ class Children:
         }
         return Coverage(members=tree.members(), missing=missing)
 
-    def adoption(self, budget_ms: int) -> peer.Adopt:
+    def adoption(self, budget_ms: int, *, by_hand: bool = False) -> peer.Adopt:
         """Give what a child must have now."""
         return peer.Adopt(
             id=0,
@@ -125,6 +169,7 @@ class Children:
             tasks=self._kept.book.for_children(),
             detectors=self._kept.book.detectors_for_children(),
             budget_ms=budget_ms,
+            by_hand=by_hand,
         )
 
     async def _adopt(self, connection: Connection) -> peer.Adopted:
@@ -133,12 +178,13 @@ class Children:
             async with asyncio.timeout(CONFIG_BUDGET_MS / 1000):
                 budget_ms = next_budget_ms(CONFIG_BUDGET_MS)
                 sent = adopted = None
-                while adopted is None or sent != self.adoption(budget_ms):
-                    sent = self.adoption(budget_ms)
+                by_hand = connection.name in self._by_hand
+                while adopted is None or sent != self.adoption(budget_ms, by_hand=by_hand):
+                    sent = self.adoption(budget_ms, by_hand=by_hand)
                     adopted = await connection.call(sent, peer.Adopted)
         except TimeoutError:
             raise Unavailable(f"{connection.name} did not confirm its adoption in time") from None
-        self.learn(connection.name, adopted.subtree)
+        self.hear(connection.name, adopted)
         return adopted
 
     def _start_link(self, child: str) -> ChildLink:
@@ -149,7 +195,7 @@ class Children:
 
     def _hear(self, child: str, news: News) -> None:
         if isinstance(news, peer.Adopted):
-            self.learn(child, news.subtree)
+            self.hear(child, news)
         else:
             self._happened(child, news, self._kept.tree.children.get(child, ()))
 

@@ -56,7 +56,7 @@ class Detectors:
     async def _change(self, changed: Callable[[Book], Book]) -> Coverage:
         before = self._node.book.own_detectors
         self._node.kept.change(changed(self._node.book))
-        coverage = (await self._node.push("subtree", CONFIG_BUDGET_MS)).coverage
+        coverage = await self._node.push("subtree", CONFIG_BUDGET_MS)
         if coverage.answered == 0:
             self._node.kept.change(self._node.book.with_own_detectors(before))
             raise Unavailable(f"nothing was configured: {reasons(coverage)}")

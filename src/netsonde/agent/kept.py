@@ -20,17 +20,28 @@ log = structlog.get_logger()
 class Kept:
     """The state of one agent: empty and kept nowhere, until it is restored."""
 
-    def __init__(self, own: str) -> None:
-        self.tree = Tree(own)
+    def __init__(self, own: str, only_parent: str = "") -> None:
+        """`only_parent`: as of `Tree`."""
+        self.tree = Tree(own, only_parent=only_parent)
         self.book = Book()
         self.webhooks: dict[str, Webhook] = {}
         self._file: StateFile | None = None
 
     def restore(self, file: StateFile) -> None:
-        """Go on with what a file keeps, and keep it there; raises Unavailable."""
+        """Go on with what a file keeps, and keep it there; raises Unavailable.
+
+        What came from a parent that may not be one is forgotten.
+        """
         state = file.load()
-        self.tree = Tree(self.tree.own, state.path, state.children)
-        self.book = state.book
+        self.tree = Tree(
+            self.tree.own,
+            state.path,
+            state.children,
+            removed=state.removed,
+            left=state.left,
+            only_parent=self.tree.only_parent,
+        )
+        self.book = state.book if self.tree.path == state.path else state.book.inherit(())
         self.webhooks = state.webhooks
         self._file = file
 
@@ -68,4 +79,6 @@ class Kept:
             webhooks=self.webhooks,
             path=self.tree.path,
             children=self.tree.children,
+            removed=self.tree.removed,
+            left=self.tree.left,
         )

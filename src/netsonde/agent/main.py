@@ -45,6 +45,7 @@ from netsonde.daemon.supervisor import Supervisor
 from netsonde.model import address
 from netsonde.model.detectors import BUILTIN
 from netsonde.model.errors import BadField, NetsondeError, Unavailable
+from netsonde.overlay.tree import NO_PARENT
 
 EXIT_FAILED = 1
 EXIT_BAD_SETTINGS = 2
@@ -65,6 +66,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     peer_port: Annotated[
         int, msgspec.Meta(ge=1, le=65535, description="TCP port between agents, the same on all")
     ] = 8001
+    parent: Annotated[
+        str,
+        msgspec.Meta(
+            description="the one address whose leaf agent this may become; `none`: this is a root; "
+            "empty: whoever adds it first"
+        ),
+    ] = ""
     monitor_socket: Annotated[
         str, msgspec.Meta(description="unix socket of this host's monitor")
     ] = "/run/netsonde/monitor.sock"
@@ -116,6 +124,13 @@ class Listeners:
     peers: socket.socket
 
 
+def parent(config: Settings) -> str:
+    """Read who may be the parent; raises BadField."""
+    if config.parent in ("", NO_PARENT):
+        return config.parent
+    return address.host("parent", config.parent)
+
+
 def place(config: Settings) -> Place:
     """Read where to listen; raises BadField, also for a wildcard without an `address`."""
     name, _, port = config.listen.rpartition(":")
@@ -158,16 +173,7 @@ async def serve(
     failures.watch(asyncio.get_running_loop())
     supervisor = Supervisor(failures)
     dialer = Dialer(own=own, peer_port=config.peer_port, software=software)
-    node = Node(
-        own=own,
-        dialer=dialer,
-        monitor_socket=Path(config.monitor_socket),
-        software=software,
-        built_in=BUILTIN,
-        supervisor=supervisor,
-        wall_ns=time.time_ns,
-        mono_ns=time.monotonic_ns,
-    )
+    node = _node(config, own, dialer, supervisor)
     limits = Limits(max_bytes=config.probe_max_bytes, max_ms=config.probe_max_ms)
     async with Prober(address=own, limits=limits) as prober:
         paths = Paths(own=own, prober=prober, dialer=dialer, max_ms=config.probe_max_ms)
@@ -195,6 +201,20 @@ async def serve(
             supervisor.start("peers", peers.run)
             supervisor.start("http", http.run)
             await _until_stopped(supervisor, config, own)
+
+
+def _node(config: Settings, own: str, dialer: Dialer, supervisor: Supervisor) -> Node:
+    return Node(
+        own=own,
+        only_parent=parent(config),
+        dialer=dialer,
+        monitor_socket=Path(config.monitor_socket),
+        software=__version__,
+        built_in=BUILTIN,
+        supervisor=supervisor,
+        wall_ns=time.time_ns,
+        mono_ns=time.monotonic_ns,
+    )
 
 
 def _service(
@@ -283,6 +303,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         at, owner = place(config), rights.account("user", config.user, rights.AGENT)
         rights.confine()
         log.configure(json=config.log_json)
+        parent(config)
         listeners = listen(at)
         become = partial(_become, owner, prepare(config.state_dir, owner))
         with listeners.http, listeners.peers:

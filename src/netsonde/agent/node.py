@@ -6,29 +6,28 @@ afterwards, always as the whole latest state, so nothing depends on the order of
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import structlog
 
-from netsonde.agent.children import Children
+from netsonde.agent.children import CONFIG_BUDGET_MS, Children
 from netsonde.agent.event_flow import EventFlow
 from netsonde.agent.event_ring import EventRing
 from netsonde.agent.fan_in import carried_out
 from netsonde.agent.kept import Kept
 from netsonde.agent.monitor_link import MonitorLink
+from netsonde.agent.own_part import OwnPart
 from netsonde.agent.peer_server import Inbound
 from netsonde.agent.peers import Dialer
 from netsonde.daemon.supervisor import Supervisor
 from netsonde.model.checks import check_question
 from netsonde.model.coverage import Coverage
 from netsonde.model.detector import Detector
-from netsonde.model.errors import BadField, Busy, NetsondeError, NotFound
+from netsonde.model.errors import BadField, Busy, NetsondeError
 from netsonde.model.task import Question, Scope
-from netsonde.model.window import TICKS_PER_S, TOTAL
-from netsonde.overlay.claims import ID_BYTES, packed, unpacked
+from netsonde.overlay.claims import packed, unpacked
 from netsonde.overlay.clock import compared
 from netsonde.overlay.gather import Ask, Gather, Gathered, Replied
 from netsonde.overlay.tasks import Book
@@ -37,21 +36,12 @@ from netsonde.sketch.summary import Summary
 from netsonde.wire import monitor, peer
 from netsonde.wire.monitor import Status
 
+MAX_LOGGED = 16
+"""Tasks named in one line of the log."""
 MAX_BUDGET_MS = 60_000
 """Milliseconds that a parent may give."""
-LATE_TICKS = 10
-"""Ticks after a task's start from which a host that then began to count is called partial."""
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pushed:
-    """Who has the tasks now."""
-
-    coverage: Coverage
-    dropped: tuple[str, ...]
-    """Tasks that hosts gave up because the parent's have the same ids."""
 
 
 class Node:
@@ -68,8 +58,10 @@ class Node:
         supervisor: Supervisor,
         wall_ns: Callable[[], int],
         mono_ns: Callable[[], int],
+        only_parent: str = "",
     ) -> None:
-        self.kept = Kept(own)
+        """`only_parent`: as of `Tree`."""
+        self.kept = Kept(own, only_parent)
         self._built_in = tuple(built_in)
         self._supervisor = supervisor
         self._wall_ns = wall_ns
@@ -89,6 +81,7 @@ class Node:
             host=own,
             failures=supervisor.failures,
         )
+        self._own = OwnPart(kept=self.kept, ask=self._monitor.ask)
         self.children = Children(
             kept=self.kept,
             dialer=dialer,
@@ -97,6 +90,8 @@ class Node:
             happened=self.events.take_from_child,
         )
         self._parent: Inbound | None = None
+        self._told_unmet: tuple[peer.Unmet, ...] = ()
+        """What the parent was last told of tasks that cannot run."""
 
     @property
     def tree(self) -> Tree:
@@ -115,9 +110,11 @@ class Node:
         self._supervisor.start("parent", self.events.tell_parents)
         self.children.start()
 
-    async def push(self, scope: Scope, budget_ms: int) -> Pushed:
-        """Bring the latest tasks to the monitor and, for a subtree, to everyone below."""
-        dropped: list[str] = []
+    async def push(self, scope: Scope, budget_ms: int) -> Coverage:
+        """Bring the latest tasks to the monitor and, for a subtree, to everyone below.
+
+        Tells who has them, but for those that `unmet` names.
+        """
 
         async def ask(command: Ask) -> Replied:
             member = command.member
@@ -126,8 +123,7 @@ class Node:
                 return Replied(member=member, coverage=Coverage.of(member))
             adoption = self.children.adoption(command.budget_ms)
             adopted = await self.children.call(member, adoption, peer.Adopted)
-            self.children.learn(member, adopted.subtree)
-            dropped.extend(adopted.dropped)
+            self.children.hear(member, adopted)
             return Replied(
                 member=member,
                 coverage=adopted.coverage,
@@ -137,22 +133,31 @@ class Node:
         gather = self._gather(scope, budget_ms, summarised=False)
         failures = self._supervisor.failures
         await carried_out(gather, gather.start(), ask, failures)
-        return Pushed(
-            coverage=gather.result(1).coverage, dropped=tuple(dropped[: peer.MAX_DROPPED])
-        )
+        self._tell_unmet()
+        return gather.result(1).coverage
 
-    async def ask(
-        self, question: Question, scope: Scope, budget_ms: int, without: Collection[str] = ()
+    async def ask(self, question: Question, scope: Scope, budget_ms: int) -> Gathered:
+        """Answer for this host or its subtree within the budget, with what came."""
+        return await self._ask(question, scope, budget_ms)
+
+    async def _ask(
+        self,
+        question: Question,
+        scope: Scope,
+        budget_ms: int,
+        *,
+        without: Collection[str] = (),
+        from_above: bool = False,
     ) -> Gathered:
-        """Answer for this host or its subtree within the budget, with what came.
+        """Answer as `ask`, without the counts of some members.
 
-        `without`: members that the answer must not hold.
+        A task `from_above` is the parent's, where this host has one of its own with the same id.
         """
         began_mono_ns = self._mono_ns()
 
         async def ask(command: Ask) -> Replied:
             if command.member == self.tree.own:
-                return await self._own_part(question)
+                return await self._own.part(question, from_above=from_above)
             query = peer.Query(
                 id=0, question=question, budget_ms=command.budget_ms, without=command.without
             )
@@ -177,30 +182,62 @@ class Node:
         """Take the sender as parent and its tasks as ours; then tell everyone below."""
         if request.path[-1:] != (inbound.name,):
             raise BadField("path", request.path, f"a path that ends with {inbound.name}")
-        book, dropped = self.book.inherit(request.tasks, request.detectors)
-        self.tree.adopted_by(request.path, self._has_parent())
+        book = self.book.inherit(request.tasks, request.detectors)
+        self.tree.adopted_by(request.path, self._has_parent(), by_hand=request.by_hand)
         self._parent, self.kept.book = inbound, book
         self.kept.keep()
         self.events.parent_changed()
-        pushed = await self.push("subtree", min(request.budget_ms, MAX_BUDGET_MS))
-        names = tuple(f"{task.series} {task.id} of {self.tree.own}" for task in dropped)
-        if names:
-            log.warning("own tasks dropped for the parent's", tasks=names)
-        return peer.Adopted(
-            id=request.id,
-            subtree=self.tree.members(),
-            coverage=pushed.coverage,
-            dropped=(names + pushed.dropped)[: peer.MAX_DROPPED],
+        if why := [why for _, why in self.book.unmet()[:MAX_LOGGED]]:
+            log.warning("tasks of the parent's cannot run", why=why)
+        coverage = await self.push("subtree", min(request.budget_ms, MAX_BUDGET_MS))
+        return self._standing(request.id, coverage)
+
+    def be_released(self, request: peer.Release, inbound: Inbound) -> peer.Released:
+        """Have no parent any more, since it says so; raises Busy for anyone else."""
+        self._check_parent(inbound)
+        self.tree.let_go()
+        self._without_parent()
+        self._supervisor.start("released", self._push_all)
+        return peer.Released(id=request.id)
+
+    async def _push_all(self) -> None:
+        await self.push("subtree", CONFIG_BUDGET_MS)
+
+    async def leave_parent(self) -> tuple[str, Coverage]:
+        """Have no parent any more, and go on with what was configured here.
+
+        Gives the former parent, and who runs the tasks from here now. Raises BadField without one.
+        """
+        parent = self.tree.leave()
+        inbound = self._parent
+        self._without_parent()
+        if inbound is not None:
+            inbound.close()
+        return parent, await self.push("subtree", CONFIG_BUDGET_MS)
+
+    def _without_parent(self) -> None:
+        self._parent, self.kept.book = None, self.book.inherit(())
+        self.kept.keep()
+        self.events.parent_changed()
+
+    def unmet(self) -> tuple[peer.Unmet, ...]:
+        """Tell which tasks from above cannot run at hosts at and below this one."""
+        below = (one for child in self.children.unmet.values() for one in child)
+        own = (
+            peer.Unmet(series=task.series, id=task.id, host=self.tree.own, why=why)
+            for task, why in self.book.unmet()
         )
+        return tuple(itertools.islice(itertools.chain(own, below), peer.MAX_UNMET))
 
     async def answer_parent(self, request: peer.Query, inbound: Inbound) -> peer.Partial:
         """Answer the parent's question for the whole subtree; raises Busy for anyone else's."""
-        if inbound is not self._parent or not self._has_parent():
-            raise Busy(f"{inbound.name} is not the parent of {self.tree.own}")
+        self._check_parent(inbound)
         came_mono_ns = self._mono_ns()
         check_question(request.question)
         budget_ms = min(request.budget_ms, MAX_BUDGET_MS)
-        gathered = await self.ask(request.question, "subtree", budget_ms, request.without)
+        gathered = await self._ask(
+            request.question, "subtree", budget_ms, without=request.without, from_above=True
+        )
         coverage = gathered.coverage
         held = set(coverage.members) - coverage.missing.keys()
         return peer.Partial(
@@ -249,6 +286,10 @@ class Node:
     def _upward(self) -> Inbound | None:
         return self._parent if self._has_parent() else None
 
+    def _check_parent(self, inbound: Inbound) -> None:
+        if inbound is not self._parent or not self._has_parent():
+            raise Busy(f"{inbound.name} is not the parent of {self.tree.own}")
+
     def _has_parent(self) -> bool:
         return self._parent is not None and self._parent.name == self.tree.parent
 
@@ -264,51 +305,29 @@ class Node:
             without=without,
         )
 
-    async def _own_part(self, question: Question) -> Replied:
-        own, expected_tick = self.tree.own, self._since_tick(question)
-        answer = await self._monitor.ask(question)
-        hooks = dict.fromkeys(answer.evidence.hooks, (own,))
-        evidence = msgspec.structs.replace(answer.evidence, hooks=hooks)
-        late_ticks = evidence.first_tick - expected_tick
-        partial = {}
-        if evidence.missed_ticks:
-            missed_s = evidence.missed_ticks / TICKS_PER_S
-            partial[own] = f"{missed_s:.1f} s are missing: {_why_missing(question)}"
-        elif question.window == TOTAL and late_ticks > LATE_TICKS:
-            partial[own] = f"counting since {late_ticks / 10:.1f} s after it was configured"
-        coverage = Coverage(members=(own,), partial=partial)
-        monitor_id = evidence.monitor[: 2 * ID_BYTES]
-        return Replied(
-            member=own,
-            coverage=coverage,
-            part=answer.part,
-            evidence=evidence,
-            monitors={monitor_id: own} if monitor_id else {},
-        )
-
-    def _since_tick(self, question: Question) -> int:
-        """Give the tick from which the question's counter, or its task, should have counted."""
-        if question.series is None:
-            return 0
-        for task in self.book.all():
-            if task.ref == (question.series, question.task_id):
-                counter = task.counter(question.key_type or "")
-                return max(task.since_tick, counter.since_tick if counter else 0)
-        raise NotFound(f"no {question.series} {question.task_id} on {self.tree.own}")
-
     def _subtree_changed(self) -> None:
         self.kept.keep()
-        if self._parent is not None and self._has_parent():
-            news = peer.Adopted(
-                id=0, subtree=self.tree.members(), coverage=Coverage(members=()), dropped=()
-            )
-            try:
-                self._parent.send(news)
-            except NetsondeError as error:
-                log.warning("parent not told of the changed subtree", reason=str(error))
+        self._tell_parent()
 
+    def _tell_unmet(self) -> None:
+        if self.unmet() != self._told_unmet:
+            self._tell_parent()
 
-def _why_missing(question: Question) -> str:
-    if question.window == TOTAL:
-        return "no monitor counted then"
-    return "no monitor counted then, or its flight recorder does not reach back so far"
+    def _tell_parent(self) -> None:
+        if self._parent is None or not self._has_parent():
+            return
+        try:
+            self._parent.send(self._standing(0, Coverage(members=())))
+        except NetsondeError as error:
+            log.warning("parent not told of the changed subtree", reason=str(error))
+
+    def _standing(self, number: int, coverage: Coverage) -> peer.Adopted:
+        """Say how this host and those below it stand now."""
+        self._told_unmet = self.unmet()
+        return peer.Adopted(
+            id=number,
+            subtree=self.tree.members(),
+            coverage=coverage,
+            removed=self.tree.removed,
+            unmet=self._told_unmet,
+        )

@@ -46,6 +46,10 @@ class Inbound:
         if not self._writer.is_closing():
             self._writer.write(peer.MESSAGES.encode(message))
 
+    def close(self) -> None:
+        """Send what waits, and end the connection."""
+        self._writer.close()
+
 
 Handler = Callable[[Request, Inbound], Awaitable[Reply]]
 

@@ -38,9 +38,10 @@ KEEPALIVE_S = 60
 UNACKED_MS = 10_000
 """Milliseconds that sent data may stay unacknowledged before the connection is given up."""
 
-Request = peer.Adopt | peer.Query | peer.ProbeRun | peer.ProbeOpen | peer.ProbeClose
+Request = peer.Adopt | peer.Release | peer.Query | peer.ProbeRun | peer.ProbeOpen | peer.ProbeClose
 Reply = (
     peer.Adopted
+    | peer.Released
     | peer.Partial
     | peer.ProbeResult
     | peer.ProbeOpened

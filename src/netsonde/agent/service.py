@@ -65,6 +65,14 @@ class Service:
         """Adopt a child; raises as `Children.add`."""
         return await self._node.children.add(child)
 
+    async def remove_leaf(self, child: str) -> bool:
+        """Let a child go; tells whether it could be told, raises as `Children.remove`."""
+        return await self._node.children.remove(child)
+
+    async def leave_parent(self) -> tuple[str, Coverage]:
+        """Be no child any more; gives and raises as `Node.leave_parent`."""
+        return await self._node.leave_parent()
+
     def leaves(self) -> tuple[tuple[str, ...], Coverage]:
         """List the children, and who below is connected."""
         return tuple(self._node.tree.children), self._node.children.coverage()
@@ -84,6 +92,8 @@ class Service:
         """Serve another agent."""
         if isinstance(request, peer.Adopt):
             return await self._node.be_adopted(request, inbound)
+        if isinstance(request, peer.Release):
+            return self._node.be_released(request, inbound)
         if isinstance(request, peer.Query):
             return await self._node.answer_parent(request, inbound)
         return await self._paths.handle(request, inbound)

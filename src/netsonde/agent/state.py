@@ -26,8 +26,9 @@ from netsonde.model.resource import Webhook
 from netsonde.model.task import MAX_TASKS, Task
 from netsonde.model.text import AddressText
 from netsonde.overlay.tasks import Book, OwnTask
-from netsonde.overlay.tree import MAX_CHILDREN
+from netsonde.overlay.tree import MAX_CHILDREN, MAX_LEFT
 from netsonde.wire.frame import Schema
+from netsonde.wire.peer import MAX_REMOVED
 
 SCHEMA = 1
 MAX_STATE_BYTES = 16 << 20
@@ -59,6 +60,10 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """Addresses from the root to the parent."""
     children: Annotated[dict[AddressText, Members], Meta(max_length=MAX_CHILDREN)] = {}
     """Child -> everyone at and below it."""
+    removed: Annotated[tuple[AddressText, ...], Meta(max_length=MAX_REMOVED)] = ()
+    """Who was removed from the subtree on purpose, latest last."""
+    left: Annotated[tuple[AddressText, ...], Meta(max_length=MAX_LEFT)] = ()
+    """Former parents that were left."""
 
     @property
     def book(self) -> Book:
@@ -154,18 +159,13 @@ class _Loading:
     def state(self) -> State:
         """Give what can be used; the rest is in `bad` afterwards."""
         inherited = self._several("inherited", Task, check_tasks)
-        tasks = list(inherited)
 
         def check_own(own: list[OwnTask]) -> None:
-            check_tasks([*tasks, *(one.task for one in own)])
-
-        def check_own_detectors(own: list[Choice]) -> None:
-            book = Book(own_detectors=tuple(own), inherited_detectors=tuple(detectors))
-            check_choices(book.detectors(()))
+            check_tasks([one.task for one in own])
 
         own = self._several("own", OwnTask, check_own)
         detectors = self._several("inherited_detectors", Choice, check_choices)
-        own_detectors = self._several("own_detectors", Choice, check_own_detectors)
+        own_detectors = self._several("own_detectors", Choice, check_choices)
         return State(
             own=tuple(own),
             inherited=tuple(inherited),
@@ -173,6 +173,8 @@ class _Loading:
             inherited_detectors=tuple(detectors),
             webhooks=dict(self._named("webhooks", Webhook, MAX_WEBHOOKS, _is_webhook)),
             path=self._path(),
+            removed=tuple(self._several("removed", str, _addresses(MAX_REMOVED))),
+            left=tuple(self._several("left", str, _addresses(MAX_LEFT))),
             children=dict(self._named("children", tuple[str, ...], MAX_CHILDREN, _is_child)),
         )
 
@@ -243,6 +245,15 @@ class _Aside:
 
 def _is_webhook(name: str, _: Webhook) -> None:
     msgspec.convert(name, Name)  # a URL that cannot be is that webhook's failure, and listed as it
+
+
+def _addresses(most: int) -> Callable[[list[str]], None]:
+    def check(names: list[str]) -> None:
+        if len(names) > most:
+            raise BadField("state", names[-1], f"at most {most} addresses")
+        address.host("state", names[-1])
+
+    return check
 
 
 def _is_child(name: str, below: tuple[str, ...]) -> None:

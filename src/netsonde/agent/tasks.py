@@ -32,8 +32,6 @@ class Configured:
     task: Task
     scope: Scope
     coverage: Coverage
-    dropped: tuple[str, ...] = ()
-    """Tasks of hosts below that gave way to one with its id, such as `sketch 0 of 10.0.0.4`."""
 
     @property
     def etag(self) -> str:
@@ -82,10 +80,8 @@ class Tasks:
         known = self._node.book.same_counter(wanted, runs_in)
         if known is None:
             return await self._start("counter", wanted, (), runs_in)
-        pushed = await self._node.push(runs_in, CONFIG_BUDGET_MS)
-        return Configured(
-            task=known, scope=runs_in, coverage=pushed.coverage, dropped=pushed.dropped
-        )
+        coverage = await self._node.push(runs_in, CONFIG_BUDGET_MS)
+        return Configured(task=known, scope=runs_in, coverage=self._met(known, coverage))
 
     async def all(self) -> tuple[Configured, ...]:
         """List the tasks with keyed counters, in the order of their ids."""
@@ -144,7 +140,7 @@ class Tasks:
         if etag is not None:
             _check_etag(before, etag)
         self._node.kept.change(self._node.book.without(task))
-        return (await self._node.push(before.scope, CONFIG_BUDGET_MS)).coverage
+        return await self._node.push(before.scope, CONFIG_BUDGET_MS)
 
     def _tick(self) -> int:
         return self._wall_ns() // TICK_NS
@@ -153,7 +149,7 @@ class Tasks:
         scope = self._node.book.scope_of(task)
         own = Coverage.of(self._node.tree.own)
         coverage = self._node.children.coverage() if scope == "subtree" else own
-        return Configured(task=task, scope=scope, coverage=coverage)
+        return Configured(task=task, scope=scope, coverage=self._met(task, coverage))
 
     async def _start(
         self, series: Series, wanted: Filter, counters: tuple[Counter, ...], scope: Scope
@@ -169,15 +165,24 @@ class Tasks:
     ) -> Configured:
         self._node.kept.change(book)
         pushed = await self._node.push(scope, CONFIG_BUDGET_MS)
-        coverage = await self._who_has_it(task, book.scope_of(task), pushed.coverage)
+        coverage = await self._who_has_it(task, book.scope_of(task), self._met(task, pushed))
         if coverage.answered == 0:
             self._node.kept.change(withdrawn(self._node.book))
             raise device_refused(coverage) or Unavailable(
                 f"nothing was configured: {reasons(coverage)}"
             )
-        return Configured(
-            task=task, scope=book.scope_of(task), coverage=coverage, dropped=pushed.dropped
-        )
+        return Configured(task=task, scope=book.scope_of(task), coverage=coverage)
+
+    def _met(self, task: Task, coverage: Coverage) -> Coverage:
+        """Take those out who cannot run a task of this id."""
+        if self._node.book.is_own(task) and self._node.book.scope_of(task) == "host":
+            return coverage
+        unmet = {
+            one.host: one.why for one in self._node.unmet() if (one.series, one.id) == task.ref
+        }
+        held = set(coverage.members) - coverage.missing.keys()
+        missing = {host: why for host, why in unmet.items() if host in held}
+        return msgspec.structs.replace(coverage, missing=coverage.missing | missing)
 
     async def _who_has_it(self, task: Task, scope: Scope, coverage: Coverage) -> Coverage:
         """Tell who counts for a task: of those in `coverage`, or of a device those who view it."""

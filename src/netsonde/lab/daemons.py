@@ -17,19 +17,20 @@ from urllib.parse import urlencode
 
 from netsonde.lab import namespace, pins, server, state
 from netsonde.lab.errors import LabError
-from netsonde.lab.topology import SWITCH_NAMESPACE, Host, Topology, overlay_tree
+from netsonde.lab.topology import SWITCH_NAMESPACE, Host, Topology, overlay_parent, overlay_tree
 
 DAEMONS = ("monitor", "agent")
 """In the order they start: an agent looks for its monitor."""
 HTTP_PORT = 8000
 POLL_S = 0.01
 LOG_TAIL_LINES = 15
+_USUAL = Topology()
 SERVER_SOCKET = state.ROOT / "server.sock"
 SERVER_LOG = state.ROOT / "server.log"
 
 
 def command_line(
-    host: Host, daemon: str, hook: str, devices: Sequence[str] = ()
+    host: Host, daemon: str, hook: str, devices: Sequence[str], topology: Topology
 ) -> tuple[str, ...]:
     """Give the command line of a daemon on a host.
 
@@ -49,6 +50,7 @@ def command_line(
         *("--address", host.address, "--peer-port", "8001"),
         *("--monitor-socket", monitor_socket, "--state-dir", str(state.directory(host) / "state")),
         *("--probe-max-bytes", "4000000000"),
+        *("--parent", overlay_parent(topology, host)),
     )
 
 
@@ -85,12 +87,14 @@ def start(
     hook: str,
     *,
     devices: Sequence[str] = (),
+    topology: Topology = _USUAL,
     deadline_mono_s: float,
 ) -> None:
     """Start one daemon on each host and wait until all of them accept; raises LabError."""
     started = list(hosts)
     for host in started:
-        _start_one(host, daemon, command_line(host, daemon, hook, devices), deadline_mono_s)
+        argv = command_line(host, daemon, hook, devices, topology)
+        _start_one(host, daemon, argv, deadline_mono_s)
     for host in started:
         _await_ready(host, daemon, deadline_mono_s)
 

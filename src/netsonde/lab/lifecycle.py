@@ -66,7 +66,14 @@ def _build(
     if with_daemons:
         deadline = daemons.deadline_mono_s(len(topology.monitored))
         for name in daemons.DAEMONS:
-            daemons.start(topology.monitored, name, hook, devices=devices, deadline_mono_s=deadline)
+            daemons.start(
+                topology.monitored,
+                name,
+                hook,
+                devices=devices,
+                topology=topology,
+                deadline_mono_s=deadline,
+            )
         daemons.join_overlay(topology)
     shaped = rate.text if rate else None
     state.Lab(

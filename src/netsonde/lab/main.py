@@ -177,7 +177,14 @@ def restart(host: str, daemon: Literal["monitor", "agent"] | None = None) -> Non
         for name in [daemon] if daemon else daemons.DAEMONS:
             daemons.stop(found, name)
             deadline = daemons.deadline_mono_s(1)
-            daemons.start([found], name, lab.hook, devices=lab.devices, deadline_mono_s=deadline)
+            daemons.start(
+                [found],
+                name,
+                lab.hook,
+                devices=lab.devices,
+                topology=lab.topology,
+                deadline_mono_s=deadline,
+            )
 
 
 def main(argv: Sequence[str] | None = None) -> None:

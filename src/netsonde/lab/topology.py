@@ -95,6 +95,14 @@ class Topology:
         return f"s{first + (host.number - 1) // self.fanout + 1}"
 
 
+def overlay_parent(topology: Topology, host: Host) -> str:
+    """Give the setting `parent` of a host's agent: its parent's address, `none` for the root."""
+    for parent, children in overlay_tree(topology.depth, topology.fanout).items():
+        if host.name in children:
+            return topology.host(parent).address
+    return "none"
+
+
 def overlay_tree(depth: int, fanout: int) -> dict[str, list[str]]:
     """Give each parent of the overlay its children, root first, both in order of number.
 

@@ -1,7 +1,8 @@
 """The tasks of one host: its own, those it has from its parent, and what its children must get.
 
 The one idea: a book of tasks is a value. Every change gives a new book, so a change that fails
-has happened nowhere. Tasks from above win: an id means the same task on every host of a network.
+has happened nowhere. What was configured here is never lost to what comes from above: where both
+have a task of the same id, the own one runs and the parent's is unmet here, by name.
 """
 
 from __future__ import annotations
@@ -38,26 +39,52 @@ class Book:
 
     own: tuple[OwnTask, ...] = ()
     inherited: tuple[Task, ...] = ()
-    """Tasks that the parent sent; they are for this host and everyone below."""
+    """Tasks that the parent sent, for this host and everyone below."""
     own_detectors: tuple[Choice, ...] = ()
     """Set at this very host, for it and everyone below."""
     inherited_detectors: tuple[Choice, ...] = ()
-    """That the parent sent; they win, as tasks do."""
+    """That the parent sent; they stand while it is the parent."""
 
     def all(self) -> tuple[Task, ...]:
         """List what this host's monitor must run."""
-        return self.inherited + tuple(own.task for own in self.own)
+        unmet = {task.ref for task, _ in self.unmet()}
+        met = tuple(task for task in self.inherited if task.ref not in unmet)
+        return met + tuple(own.task for own in self.own)
+
+    def unmet(self) -> tuple[tuple[Task, str], ...]:
+        """Tell which of the parent's tasks cannot run here, and why."""
+        own = {one.task.ref for one in self.own}
+        room = MAX_TASKS - len(self.own)
+        unmet = []
+        for task in self.inherited:
+            if task.ref in own:
+                why = f"{task.series} {task.id} is another task there; remove one of the two"
+                unmet.append((task, why))
+            elif room == 0:
+                why = f"no room for {task.series} {task.id} there; remove a task"
+                unmet.append((task, why))
+            else:
+                room -= 1
+        return tuple(unmet)
+
+    def why_unmet(self, series: str | None, task_id: int) -> str | None:
+        """Tell why a task of the parent's cannot run here; None where it can."""
+        return next((why for task, why in self.unmet() if task.ref == (series, task_id)), None)
 
     def for_children(self) -> tuple[Task, ...]:
-        """List what every child must have."""
-        return self.inherited + tuple(own.task for own in self.own if own.scope == "subtree")
+        """List what every child must have: the parent's tasks, and own ones of other ids."""
+        taken = {task.ref for task in self.inherited}
+        own = (one.task for one in self.own if one.scope == "subtree")
+        return (*self.inherited, *(task for task in own if task.ref not in taken))[:MAX_TASKS]
 
     def sketch(self, sketch_id: int) -> Task:
         """Find a sketch; raises NotFound naming the ids that exist."""
         return self._named("sketch", sketch_id)
 
     def scope_of(self, task: Task) -> Scope:
-        """Tell whether a task runs on this host alone."""
+        """Tell whether a task runs on this host alone, as one does whose id is the parent's too."""
+        if any(task.ref == inherited.ref for inherited in self.inherited):
+            return "host" if self.is_own(task) else "subtree"
         return next((own.scope for own in self.own if own.task.ref == task.ref), "subtree")
 
     def same_counter(self, wanted: Filter, scope: Scope) -> Task | None:
@@ -160,32 +187,29 @@ class Book:
         """Withdraw an own task."""
         return replace(self, own=tuple(own for own in self.own if own.task.ref != task.ref))
 
-    def inherit(
-        self, tasks: Sequence[Task], detectors: Sequence[Choice] = ()
-    ) -> tuple[Book, tuple[Task, ...]]:
-        """Take the parent's tasks and detectors in place of the former ones.
+    def inherit(self, tasks: Sequence[Task], detectors: Sequence[Choice] = ()) -> Book:
+        """Take the parent's tasks and detectors in place of the former ones; own ones stay.
 
-        Gives the own tasks that had to go: they go when their id is the parent's, and, newest
-        first, when the host is full.
         Raises BadField when a task or detector is not one that this release could have configured.
         """
         check_tasks(tasks)
-        taken = {task.ref for task in tasks}
-        free = [own for own in self.own if own.task.ref not in taken]
-        kept = free[: MAX_TASKS - len(tasks)]
-        dropped = tuple(own.task for own in self.own if own not in kept)
         check_choices(detectors)
-        book = replace(
-            self, own=tuple(kept), inherited=tuple(tasks), inherited_detectors=tuple(detectors)
-        )
-        return book, dropped
+        return replace(self, inherited=tuple(tasks), inherited_detectors=tuple(detectors))
 
     def detectors(self, built_in: Sequence[Detector]) -> tuple[Choice, ...]:
-        """List the detectors of this host, enabled or not: the built-in ones first."""
+        """List the detectors of this host, enabled or not: the built-in ones first.
+
+        The parent's stand while there is one; own ones for which that leaves no room wait.
+        """
         chosen = {detector.name: Choice(detector=detector) for detector in built_in}
-        chosen |= {choice.detector.name: choice for choice in self.own_detectors}
-        chosen |= {choice.detector.name: choice for choice in self.inherited_detectors}
-        return tuple(chosen.values())
+        above = {choice.detector.name: choice for choice in self.inherited_detectors}
+        room = MAX_DETECTORS - len(chosen.keys() | above.keys())
+        for choice in self.own_detectors:
+            name = choice.detector.name
+            room -= name not in chosen and name not in above
+            if room >= 0:
+                chosen[name] = choice
+        return tuple((chosen | above).values())
 
     def detectors_for_children(self) -> tuple[Choice, ...]:
         """List what every child must have beside the built-in ones."""
@@ -225,9 +249,13 @@ class Book:
             raise BadField("name", name, "a detector that the parent has not set; ask the root")
 
     def _own(self, task: Task, field: str, noun: str) -> Task:
-        if not any(own.task.ref == task.ref for own in self.own):
+        if not self.is_own(task):
             raise BadField(field, task.id, f"a {noun} configured here; this is the parent's")
         return task
+
+    def is_own(self, task: Task) -> bool:
+        """Tell whether a task of this id was configured at this very host."""
+        return any(own.task.ref == task.ref for own in self.own)
 
     def _named(self, series: Series, task_id: int, noun: str | None = None) -> Task:
         """Find a task; `noun` is what /v1 calls it, without it the words are the messages'."""
@@ -248,7 +276,8 @@ class Book:
         )
 
     def _new_id(self, series: Series, drawn: int | None) -> int:
-        taken = {task.id for task in self.all() if task.series == series}
+        known = (*self.inherited, *self.all())
+        taken = {task.id for task in known if task.series == series}
         if drawn is None:
             first = max((i for i in taken if i < FIRST_DRAWN_ID), default=-1) + 1
         else:

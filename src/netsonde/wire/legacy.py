@@ -112,6 +112,19 @@ class AddLeafAgent(msgspec.Struct, frozen=True, kw_only=True):
     scope: Scope | None
 
 
+class RemoveLeafAgent(msgspec.Struct, frozen=True, kw_only=True):
+    """`remove leaf agent`: that agent is no child of this one any more."""
+
+    agent_addr: str
+    scope: Scope | None
+
+
+class LeaveParent(msgspec.Struct, frozen=True, kw_only=True):
+    """`leave parent`: this agent is no child any more."""
+
+    scope: Scope | None
+
+
 class QueryLeafAgents(msgspec.Struct, frozen=True, kw_only=True):
     """`query leaf agents`: the children of this agent."""
 
@@ -128,6 +141,8 @@ LegacyRequest = (
     | QueryCounter
     | ProbePath
     | AddLeafAgent
+    | RemoveLeafAgent
+    | LeaveParent
     | QueryLeafAgents
 )
 
@@ -281,6 +296,14 @@ def _add_leaf_agent(fields: Fields) -> AddLeafAgent:
     return AddLeafAgent(agent_addr=_host(fields, "agent_addr"), scope=_scope(fields))
 
 
+def _remove_leaf_agent(fields: Fields) -> RemoveLeafAgent:
+    return RemoveLeafAgent(agent_addr=_host(fields, "agent_addr"), scope=_scope(fields))
+
+
+def _leave_parent(fields: Fields) -> LeaveParent:
+    return LeaveParent(scope=_scope(fields))
+
+
 def _query_leaf_agents(fields: Fields) -> QueryLeafAgents:
     return QueryLeafAgents(scope=_scope(fields))
 
@@ -314,5 +337,7 @@ _LAYOUTS = {
     "config counter": _Layout(_config_counter, _FILTER, ("target",)),
     "query counter": _Layout(_query_counter, _FILTER, ("target",)),
     "add leaf agent": _Layout(_add_leaf_agent, ("agent_addr",)),
+    "remove leaf agent": _Layout(_remove_leaf_agent, ("agent_addr",)),
+    "leave parent": _Layout(_leave_parent),
     "query leaf agents": _Layout(_query_leaf_agents),
 }

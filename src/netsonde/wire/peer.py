@@ -16,12 +16,14 @@ from netsonde.model.coverage import MAX_DEPTH, Coverage, Members, Refusal
 from netsonde.model.detector import MAX_DETECTORS, MAX_EVENTS, Choice, Event
 from netsonde.model.evidence import Evidence
 from netsonde.model.number import Count, Milliseconds, OpenPort, Port, Rate, RealMs, Seconds, WallNs
-from netsonde.model.task import MAX_TASKS, Question, Task
+from netsonde.model.task import MAX_ID, MAX_TASKS, Question, Task
 from netsonde.model.text import AddressText, Text80, Text200, Text2000
 from netsonde.wire.frame import MAX_FRAME_BYTES, SCHEMA, Codec, MessageId, Schema
 
-MAX_DROPPED = 64
-"""Tasks given up for the parent's that are named in a reply."""
+MAX_REMOVED = 1024
+"""Members removed on purpose that a report names."""
+MAX_UNMET = 1024
+"""Tasks that cannot run below, named in a report."""
 MAX_NOTES = 16
 """Sentences beside the figures of an active measurement."""
 MAX_COOKIE_BYTES = 64
@@ -45,6 +47,22 @@ class Adopt(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     tasks: Annotated[tuple[Task, ...], Meta(max_length=MAX_TASKS)]
     detectors: Annotated[tuple[Choice, ...], Meta(max_length=MAX_DETECTORS)] = ()
     budget_ms: Milliseconds
+    by_hand: bool = False
+    """Whether somebody has just asked for it; a child that was told to leave comes back then."""
+
+
+class Unmet(msgspec.Struct, frozen=True, kw_only=True):
+    """A task of the parent's that a host below cannot run; until it can, it is missing from it."""
+
+    series: Literal["sketch", "counter"]
+    id: Annotated[int, Meta(ge=0, le=MAX_ID)]
+    host: AddressText
+    why: Text200
+
+    @property
+    def ref(self) -> tuple[str, int]:
+        """The task's name."""
+        return (self.series, self.id)
 
 
 class Adopted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -57,8 +75,22 @@ class Adopted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     subtree: Members
     """Every member at and below the child, whether it answers or not."""
     coverage: Coverage
-    dropped: Annotated[tuple[Text80, ...], Meta(max_length=MAX_DROPPED)] = ()
-    """Tasks that hosts below gave up for the parent's, such as `sketch 0 of 10.0.0.4`."""
+    removed: Annotated[tuple[AddressText, ...], Meta(max_length=MAX_REMOVED)] = ()
+    """Who was removed from the subtree on purpose, latest last; the parent forgets them too."""
+    unmet: Annotated[tuple[Unmet, ...], Meta(max_length=MAX_UNMET)] = ()
+    """The parent's tasks that hosts at and below the child cannot run."""
+
+
+class Release(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Parent to child: you are my child no more."""
+
+    id: MessageId
+
+
+class Released(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Reply to Release: the child has no parent now, and none of its tasks."""
+
+    id: MessageId
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -182,6 +214,8 @@ Message = (
     Hello
     | Adopt
     | Adopted
+    | Release
+    | Released
     | Query
     | Partial
     | Happened

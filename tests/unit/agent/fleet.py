@@ -228,6 +228,8 @@ class Agent:
         self.address = f"127.0.0.{number}"
         self.directory = fleet.directory / str(number)
         self.directory.mkdir()
+        self.parent = ""
+        """Its setting."""
         self.monitor = TableMonitor(self.directory / "m.sock", {})
         self._fleet = fleet
         self.client = httpx.AsyncClient(
@@ -245,6 +247,7 @@ class Agent:
             webhook_allow=("127.0.0.0/8",),
             query_deadline_ms=self._fleet.query_deadline_ms,
             probe_max_ms=self._fleet.probe_max_ms,
+            parent=self.parent,
         )
         at = main.place(config)
         self._task = asyncio.create_task(self._serve(config, at))

@@ -61,6 +61,14 @@ def test_a_signal_stops_it_cleanly_within_a_second(directory: Path, number: int)
     assert rest.rstrip().endswith('event="agent stopped"')
 
 
+@pytest.mark.parametrize("parent", ["nobody", "10.0.0.300", "fe80::1%eth0", "10.0.0.0/8"])
+def test_a_parent_that_is_no_address_is_a_sentence(parent: str) -> None:
+    assert main.parent(main.Settings(parent="none")) == "none"
+    assert main.parent(main.Settings(parent="10.0.0.4")) == "10.0.0.4"
+    with pytest.raises(BadField, match="'parent'"):
+        main.parent(main.Settings(parent=parent))
+
+
 def test_a_port_in_use_is_a_sentence(directory: Path) -> None:
     with socket.create_server((ADDRESS, 0)) as taken:
         port = taken.getsockname()[1]

@@ -205,6 +205,11 @@ BAD = [
     ({"type": "add leaf agent", "agent_addr": "127.0.0.2"}, 400, ("agent_addr", "127.0.0.2")),
     ({"type": "add leaf agent", "agent_addr": "127.0.0.99"}, 503, ("127.0.0.99",)),
     ({"type": "add leaf agent", "agent_addr": "h5"}, 400, ("agent_addr", "h5")),
+    ({"type": "remove leaf agent"}, 400, ("agent_addr", "missing")),
+    ({"type": "remove leaf agent", "agent_addr": "h5"}, 400, ("agent_addr", "h5")),
+    ({"type": "remove leaf agent", "agent_addr": "127.0.0.99"}, 404, ("127.0.0.99", "none")),
+    ({"type": "leave parent"}, 400, ("leave parent", "has none")),
+    ({"type": "leave parent", "agent_addr": "127.0.0.99"}, 400, ("agent_addr",)),
 ]
 
 

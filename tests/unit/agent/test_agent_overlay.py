@@ -164,20 +164,6 @@ async def test_a_task_of_the_same_id_that_counts_something_else_is_not_merged(
 
 
 @with_fleet
-async def test_a_former_root_gives_up_tasks_with_the_parents_ids(fleet: Fleet) -> None:
-    root, former = await fleet.start(2, 3)
-    await root.ask("config sketch", proto="tcp")
-    await former.ask("config sketch", proto="udp")
-    assert await former.ask("config sketch", proto="icmp") == "1"
-    reply = await root.post(type="add leaf agent", agent_addr="127.0.0.3")
-    assert "sketch 0 of 127.0.0.3" in reply.text
-    assert [(t.id, t.filter.proto) for t in former.monitor.tasks] == [(0, 6), (1, 1)]
-    later = await root.post(type="config sketch", proto="gre")
-    assert later.text == "1"
-    assert later.headers["X-Netsonde-Dropped"] == "sketch 1 of 127.0.0.3"
-
-
-@with_fleet
 async def test_loops_and_second_parents_are_refused(fleet: Fleet) -> None:
     await chain(fleet, 2, 3, 4)
     (other,) = await fleet.start(5)

@@ -41,6 +41,8 @@ WHOLE = State(
     webhooks={name: Webhook(url=f"http://192.0.2.1/{name}") for name in ("one", "two")},
     path=("10.0.0.1", "10.0.0.2"),
     children={name: (name, f"{name}0") for name in ("10.0.0.4", "10.0.0.5")},
+    removed=("10.0.0.6",),
+    left=("10.0.0.1",),
 )
 
 
@@ -80,13 +82,14 @@ BAD: list[tuple[str, Any, Any]] = [
     ("own", 1, {"task": {"series": "sketch", "id": -1}}),
     ("own", 0, 5),
     ("own", 2, json.loads(msgspec.json.encode(WHOLE.own[0]))),  # an id twice
-    ("own", 1, json.loads(msgspec.json.encode(OwnTask(task=WHOLE.inherited[0], scope="host")))),
     ("inherited", 0, None),
     ("own_detectors", 0, {"detector": {"name": "Not one"}}),
     ("inherited_detectors", 0, []),
     ("webhooks", "one", {"url": 5}),
     ("children", "10.0.0.4", ["10.0.0.5"]),
     ("children", "10.0.0.5", ["10.0.0.5", "not an address"]),
+    ("removed", 0, "not an address"),
+    ("left", 0, 5),
 ]
 
 

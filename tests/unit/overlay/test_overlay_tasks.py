@@ -3,6 +3,7 @@
 import pytest
 
 from netsonde.model.checks import check_tasks
+from netsonde.model.detector import MAX_DETECTORS, Choice, Detector
 from netsonde.model.errors import BadField, NotFound
 from netsonde.model.task import MAX_COUNTERS, MAX_TASKS, Counter, Filter, Increment, Task
 from netsonde.overlay.tasks import FIRST_DRAWN_ID, Book
@@ -42,24 +43,47 @@ def test_children_get_what_is_for_the_subtree() -> None:
     assert [book.scope_of(task) for task in book.all()] == ["subtree", "host", "subtree"]
 
 
-def test_the_parent_s_tasks_win_and_replace_the_former_ones() -> None:
-    book, _ = Book().with_task("sketch", TCP, "subtree", 1, None)
-    book, kept = book.with_task("counter", TCP, "subtree", 1, None)
-    book, dropped = book.inherit((sketch(0, UDP), sketch(1, UDP)))
-    assert [task.ref for task in dropped] == [("sketch", 0)]
-    assert book.all() == (sketch(0, UDP), sketch(1, UDP), kept)
-    book, dropped = book.inherit((sketch(3),))
-    assert (book.all(), dropped) == ((sketch(3), kept), ())
+def test_an_own_task_stays_and_the_parent_s_of_its_id_is_unmet_until_one_goes() -> None:
+    book, own = Book().with_task("sketch", TCP, "subtree", 1, None)
+    book, other = book.with_task("counter", TCP, "subtree", 1, None)
+    under = book.inherit((sketch(0, UDP), sketch(1, UDP)))
+    assert under.all() == (sketch(1, UDP), own, other)
+    assert under.for_children() == (sketch(0, UDP), sketch(1, UDP), other)
+    assert [task.ref for task, _ in under.unmet()] == [("sketch", 0)]
+    assert "another task there" in (under.why_unmet("sketch", 0) or "")
+    assert under.why_unmet("sketch", 1) is under.why_unmet(None, 0) is None
+    assert under.scope_of(own) == "host"
+    assert under.without(own).all() == (sketch(0, UDP), sketch(1, UDP), other)
+    assert under.inherit((sketch(1, UDP),)).all() == (sketch(1, UDP), own, other)
+    assert under.inherit(()) == book
 
 
-def test_own_tasks_beyond_the_limit_give_way_newest_first() -> None:
+def test_own_tasks_leave_the_parent_s_less_room_and_stay() -> None:
     book, first = Book().with_task("sketch", TCP, "host", 1, 0)
     book, second = book.with_task("sketch", TCP, "host", 1, 5)
-    book, dropped = book.inherit([sketch(number) for number in range(MAX_TASKS - 1)])
-    assert dropped == (second,)
-    assert book.all()[-1] == first
+    book = book.inherit([sketch(number) for number in range(MAX_TASKS - 1)])
+    assert book.all()[-2:] == (first, second)
+    assert len(book.all()) == MAX_TASKS
+    assert "no room" in (book.why_unmet("sketch", MAX_TASKS - 2) or "")
     with pytest.raises(BadField, match=str(MAX_TASKS)):
         book.with_task("sketch", TCP, "host", 1, 9)
+
+
+def detector(name: str, threshold: int = 1) -> Choice:
+    return Choice(detector=Detector(name=name, measure="count", by="src", threshold=threshold))
+
+
+def test_own_detectors_stay_and_come_back_when_the_parent_goes() -> None:
+    built_in = [detector("scan").detector]
+    book = Book().with_detector(detector("scan", 7), built_in).with_detector(detector("mine"), ())
+    above = [Choice(detector=detector("scan", 1 << 40).detector, enabled=False)]
+    above += [detector(f"d{number}") for number in range(MAX_DETECTORS - 1)]
+    under = book.inherit((), above)
+    chosen = {choice.detector.name: choice for choice in under.detectors(built_in)}
+    assert len(chosen) == MAX_DETECTORS
+    assert not chosen["scan"].enabled
+    assert "mine" not in chosen  # no room for it while these stand
+    assert under.inherit(()).detectors(built_in) == book.detectors(built_in)
 
 
 def test_the_same_counter_again_changes_nothing_and_another_one_is_refused() -> None:

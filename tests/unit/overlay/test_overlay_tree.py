@@ -3,7 +3,13 @@
 import pytest
 
 from netsonde.model.errors import BadField, Busy
-from netsonde.overlay.tree import MAX_CHILDREN, MAX_DEPTH, MAX_MEMBERS, Tree
+from netsonde.overlay.tree import (
+    MAX_CHILDREN,
+    MAX_DEPTH,
+    MAX_LEFT,
+    MAX_MEMBERS,
+    Tree,
+)
 
 
 def test_members_are_everyone_ever_reported_below() -> None:
@@ -121,3 +127,53 @@ def test_a_path_that_no_tree_has_is_refused(path: tuple[str, ...]) -> None:
     with pytest.raises(BadField, match="path"):
         tree.adopted_by(path, parent_connected=False)
     assert tree.parent is None
+
+
+def test_a_setting_says_who_may_be_the_parent() -> None:
+    root = Tree("10.0.0.2", path=("10.9.9.9",), only_parent="none")
+    assert root.parent is None
+    with pytest.raises(BadField, match="root by its setting"):
+        root.adopted_by(("10.0.0.1",), parent_connected=False)
+    leaf = Tree("10.0.0.5", path=("10.0.0.4",), only_parent="10.0.0.4")
+    assert leaf.parent == "10.0.0.4"
+    with pytest.raises(BadField, match=r"10\.0\.0\.4 alone"):
+        leaf.adopted_by(("10.0.0.1",), parent_connected=False)
+    leaf.adopted_by(("10.0.0.2", "10.0.0.4"), parent_connected=False)
+    assert leaf.parent == "10.0.0.4"
+
+
+def test_a_parent_that_was_left_comes_back_by_hand_only() -> None:
+    tree = Tree("10.0.0.5")
+    with pytest.raises(BadField, match="has none"):
+        tree.leave()
+    tree.adopted_by(("10.0.0.4",), parent_connected=False)
+    assert tree.leave() == "10.0.0.4"
+    assert tree.parent is None
+    with pytest.raises(Busy, match="has left"):
+        tree.adopted_by(("10.0.0.4",), parent_connected=False)
+    tree.adopted_by(("10.0.0.4",), parent_connected=False, by_hand=True)
+    tree.let_go()
+    tree.adopted_by(("10.0.0.4",), parent_connected=False)
+    for number in range(MAX_LEFT + 1):
+        tree.adopted_by((f"10.1.0.{number}",), parent_connected=False, by_hand=True)
+        tree.leave()
+    assert len(tree.left) == MAX_LEFT
+
+
+def test_who_is_removed_on_purpose_is_forgotten_up_to_the_root() -> None:
+    root, inner = Tree("10.0.0.2"), Tree("10.0.0.4")
+    root.add_child("10.0.0.4")
+    for name in ("10.0.0.5", "10.0.0.6"):
+        inner.add_child(name)
+    root.learn("10.0.0.4", inner.members(), inner.removed)
+    inner.remove_child("10.0.0.5")
+    assert inner.removed == ("10.0.0.5",)
+    assert root.learn("10.0.0.4", inner.members(), inner.removed)
+    assert root.members() == ("10.0.0.2", "10.0.0.4", "10.0.0.6")
+    assert root.removed == ("10.0.0.5",)
+    inner.add_child("10.0.0.5")
+    inner.learn("10.0.0.5", ("10.0.0.5",))
+    assert inner.removed == ()
+    root.learn("10.0.0.4", inner.members(), inner.removed)
+    assert "10.0.0.5" in root.members()
+    assert root.removed == ()

@@ -22,6 +22,7 @@ _PROBES: dict[ProbeKind, Kind] = {
 
 
 _Config = legacy.ConfigSketch | legacy.ConfigSketchCounter | legacy.ConfigCounter
+_Tree = legacy.QueryLeafAgents | legacy.AddLeafAgent | legacy.RemoveLeafAgent | legacy.LeaveParent
 _Query = (
     legacy.QueryHeavyHitters
     | legacy.QueryRealTimeCounter
@@ -36,13 +37,23 @@ async def handle(fields: Mapping[str, object], service: Service) -> Reply:
     if isinstance(asked, legacy.ProbePath):
         result = await service.measure(_PROBES[asked.kind], asked.src, asked.dst)
         return replies.probe(asked.kind, asked.src, asked.dst, result)
-    if isinstance(asked, legacy.QueryLeafAgents):
-        return replies.listing(*service.leaves())
-    if isinstance(asked, legacy.AddLeafAgent):
-        return replies.adopted(asked.agent_addr, await service.add_leaf(asked.agent_addr))
+    if isinstance(asked, _Tree):
+        return await _place(asked, service)
     if isinstance(asked, _Config):
         return await _configure(asked, service)
     return await _ask(asked, service)
+
+
+async def _place(asked: _Tree, service: Service) -> Reply:
+    match asked:
+        case legacy.QueryLeafAgents():
+            return replies.listing(*service.leaves())
+        case legacy.AddLeafAgent(agent_addr=child):
+            return replies.adopted(child, await service.add_leaf(child))
+        case legacy.RemoveLeafAgent(agent_addr=child):
+            return replies.removed(child, told=await service.remove_leaf(child))
+        case legacy.LeaveParent():
+            return replies.left(*await service.leave_parent())
 
 
 async def _configure(asked: _Config, service: Service) -> Reply:
@@ -57,7 +68,7 @@ async def _configure(asked: _Config, service: Service) -> Reply:
         case legacy.ConfigCounter():
             done = await service.tasks.count(asked.filter, asked.scope)
             answer = await service.questions.about_counter(asked.filter, asked.scope)
-            return replies.totals(answer, done.dropped)
+            return replies.totals(answer)
 
 
 async def _ask(asked: _Query, service: Service) -> Reply:

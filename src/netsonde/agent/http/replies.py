@@ -22,6 +22,7 @@ from netsonde.wire.legacy import ProbeKind
 
 MEGABYTE = 1_000_000
 MAX_HEADER_CHARS = 4000
+_SHOWN_UNMET = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,8 @@ class Reply:
 
 
 def configured(text: str, done: Configured) -> Reply:
-    """Confirm a change of tasks, naming what gave way to it."""
-    return Reply(text, _covered(done.coverage) | _dropped(done.dropped))
+    """Confirm a change of tasks."""
+    return Reply(text, _covered(done.coverage))
 
 
 def number(bound: Bound, answer: Answered) -> Reply:
@@ -52,11 +53,11 @@ def table(key_type: str, rows: Iterable[Row], answer: Answered) -> Reply:
     return Reply(text, _headers(_widest((row.count for row in shown), absent), answer))
 
 
-def totals(answer: Answered, dropped: tuple[str, ...] = ()) -> Reply:
-    """Give `[packets, bytes]`, and what gave way when they were configured with it."""
+def totals(answer: Answered) -> Reply:
+    """Give `[packets, bytes]`."""
     counts = (answer.summary.total_packets, answer.summary.total_bytes)
     text = json.dumps([count.estimate for count in counts])
-    return Reply(text, _headers(_widest(counts, 0), answer) | _dropped(dropped))
+    return Reply(text, _headers(_widest(counts, 0), answer))
 
 
 def listing(names: Iterable[str], coverage: Coverage) -> Reply:
@@ -65,11 +66,25 @@ def listing(names: Iterable[str], coverage: Coverage) -> Reply:
 
 
 def adopted(child: str, reply: peer.Adopted) -> Reply:
-    """Confirm a new leaf agent, naming the tasks it gave up."""
+    """Confirm a new leaf agent, naming the tasks from here that cannot run at it or below."""
     text = f"{child} is a leaf agent now; hosts at and below it: {len(reply.subtree)}"
-    if reply.dropped:
-        text += f"; replaced by tasks from here: {', '.join(reply.dropped)}"
-    return Reply(text, _covered(reply.coverage) | _dropped(reply.dropped))
+    if reply.unmet:
+        shown = [f"{one.host} ({one.why})" for one in reply.unmet[:_SHOWN_UNMET]]
+        more = len(reply.unmet) - len(shown)
+        text += f"; missing from tasks from here: {', '.join(shown)}"
+        text += f" and {more} more" if more else ""
+    return Reply(_line(text), _covered(reply.coverage))
+
+
+def removed(child: str, *, told: bool) -> Reply:
+    """Confirm that a leaf agent is none any more."""
+    text = f"{child} is no leaf agent any more"
+    return Reply(text if told else f"{text}; it was not reached: send it 'leave parent' too")
+
+
+def left(parent: str, coverage: Coverage) -> Reply:
+    """Confirm that an agent is a root again."""
+    return Reply(f"no longer a leaf agent of {parent}", _covered(coverage))
 
 
 def probe(kind: ProbeKind, src: str, dst: str, result: peer.ProbeResult) -> Reply:
@@ -121,10 +136,6 @@ def _headers(bounds: str, answer: Answered) -> dict[str, str]:
 
 def _covered(coverage: Coverage) -> dict[str, str]:
     return {"X-Netsonde-Coverage": _line(coverage.header())}
-
-
-def _dropped(dropped: tuple[str, ...]) -> dict[str, str]:
-    return {"X-Netsonde-Dropped": _line(", ".join(dropped))} if dropped else {}
 
 
 def _widest(counts: Iterable[Bound], absent: int) -> str:
