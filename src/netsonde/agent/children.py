@@ -43,13 +43,16 @@ class Children:
         supervisor: Supervisor,
         changed: Callable[[], None],
         happened: Callable[[str, peer.Happened, Collection[str]], None],
+        forgotten: Callable[[str], None],
     ) -> None:
-        """`changed`: called when the subtree is another; `happened`: takes a child's events."""
+        """`changed`: called when the subtree is another; `happened`: takes a child's events;
+        `forgotten`: called with a child that is none any more."""
         self._kept = kept
         self._dialer = dialer
         self._supervisor = supervisor
         self._changed = changed
         self._happened = happened
+        self._forgotten = forgotten
         self._links: dict[str, ChildLink] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._adding = asyncio.Lock()
@@ -114,6 +117,7 @@ class Children:
                 told = False
             await _cancel(self._running.pop(child))
             self.unmet.pop(child, None)
+            self._forgotten(child)
             self._kept.tree.remove_child(child)
             self._changed()
             return told

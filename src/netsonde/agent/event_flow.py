@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter as Tally
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from netsonde.agent.event_ring import EventRing
 from netsonde.model.detector import MAX_DETECTORS, Event
 from netsonde.model.errors import BadField, Busy, NetsondeError, ProtocolError, Unavailable
 from netsonde.overlay.checks import check_events
+from netsonde.overlay.events import FromChild, identified
 from netsonde.wire import monitor, peer
 from netsonde.wire.frame import SCHEMA
 
@@ -56,14 +57,21 @@ class EventFlow:
         monitor_socket: Path,
         software: str,
         parent: Callable[[], Upward | None],
+        mono_s: Callable[[], float],
     ) -> None:
         self._ring = ring
         self._own = own
         self._path = monitor_socket
         self._hello = monitor.Hello(software=software, host=own)
         self._parent = parent
+        self._mono_s = mono_s
         self.happened: Tally[tuple[str, str]] = Tally()
         """Events taken, by detector and state; those of too many detectors as `other`."""
+        self.refused: Tally[str] = Tally()
+        """Events of children that were not taken, by cause."""
+        self._children: dict[str, FromChild] = {}
+        self._hosts: dict[str, tuple[Collection[str], frozenset[str]]] = {}
+        """Child -> its subtree, and the same without this host."""
         self._last_own = ""
         """Id of the latest event of this host's monitor."""
         self._told: Upward | None = None
@@ -78,17 +86,39 @@ class EventFlow:
         self._ring.wake()
 
     def take_from_child(self, child: str, message: peer.Happened, subtree: Collection[str]) -> None:
-        """Take a child's events; those that its subtree cannot have are dropped."""
+        """Take a child's events, each once.
+
+        Those of hosts that are not below it, and those over its rates, are dropped and counted.
+        """
         try:
-            check_events(message.events, subtree)
+            check_events(message.events, self._below(child, subtree))
+            events = [identified(event) for event in message.events]
         except BadField as error:
             log.warning("events refused", child=child, reason=str(error))
+            self.refused["bad"] += len(message.events)
             self._take((), len(message.events))
-        else:
-            self._take(message.events, message.dropped)
+            return
+        fresh = [event for event in events if event.id not in self._ring]
+        taken, over = self._children.setdefault(child, FromChild()).taken(fresh, self._mono_s())
+        for host, number in over.items():
+            log.warning("more events than are taken", child=child, host=host, more=number)
+        self.refused["rate"] += sum(over.values())
+        self._take(taken, message.dropped + sum(over.values()), child)
 
-    def _take(self, events: tuple[Event, ...], dropped: int) -> None:
-        for event in self._ring.append(events, dropped):
+    def forget_child(self, child: str) -> None:
+        """Hear that there is no such child any more."""
+        self._children.pop(child, None)
+        self._hosts.pop(child, None)
+
+    def _below(self, child: str, subtree: Collection[str]) -> Collection[str]:
+        """Give the hosts that a child may speak for: those below it, and never this one."""
+        known = self._hosts.get(child)
+        if known is None or known[0] is not subtree:
+            known = self._hosts[child] = (subtree, frozenset(subtree) - {self._own})
+        return known[1]
+
+    def _take(self, events: Sequence[Event], dropped: int, through: str = "") -> None:
+        for event in self._ring.append(events, dropped, through):
             kind = (event.detector, event.state)
             full = len(self.happened) >= MAX_KINDS and kind not in self.happened
             self.happened[("other", event.state) if full else kind] += 1
@@ -135,7 +165,7 @@ class EventFlow:
             raise ProtocolError(f"the monitor sent {type(reply).__name__}, not events")
         if reply.events:
             self._last_own = reply.events[-1].id
-        self._take(reply.events, reply.dropped)
+        self._take([identified(event) for event in reply.events], reply.dropped)
 
     async def tell_parents(self) -> None:
         """Send everything held, and then what comes, to whoever is the parent.

@@ -191,6 +191,12 @@ class Metrics:
             "events_dropped", "Events that nobody read in time.", lambda: [((), ring.dropped)]
         )
         yield counter(
+            "events_refused",
+            "Events of children that were not taken, by cause.",
+            lambda: [((cause,), n) for cause, n in sorted(node.events.refused.items())],
+            "cause",
+        )
+        yield counter(
             "webhook_events",
             "Events by what became of them.",
             lambda: [

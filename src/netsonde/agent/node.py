@@ -73,6 +73,7 @@ class Node:
             monitor_socket=monitor_socket,
             software=software,
             parent=self._upward,
+            mono_s=lambda: mono_ns() / 1e9,
         )
         self._monitor = MonitorLink(
             path=monitor_socket,
@@ -88,6 +89,7 @@ class Node:
             supervisor=supervisor,
             changed=self._subtree_changed,
             happened=self.events.take_from_child,
+            forgotten=self.events.forget_child,
         )
         self._parent: Inbound | None = None
         self._told_unmet: tuple[peer.Unmet, ...] = ()

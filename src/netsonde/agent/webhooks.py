@@ -157,7 +157,7 @@ class Webhooks:
             delivered=hook.delivered,
             failed=hook.failed,
             dropped=hook.dropped,
-            waiting=self._ring.last - max(hook.place, self._ring.first),
+            waiting=self._ring.waiting(hook.place),
         )
 
     def _start(self, name: str) -> None:

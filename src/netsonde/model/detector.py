@@ -114,7 +114,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """A detector's alarm, raised or cleared."""
 
     id: Text80
-    """Unique in the fleet: host, boot of its monitor and number joined by '-'."""
+    """Unique in the fleet: host, boot of its monitor, number and, once an agent has it, a digest of
+    what the event says, joined by '-'."""
     detector: Name
     state: Literal["raised", "cleared"]
     host: AddressText

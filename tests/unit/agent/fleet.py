@@ -26,6 +26,7 @@ from netsonde.model.errors import BadField
 from netsonde.model.evidence import Evidence
 from netsonde.model.key import KeyType
 from netsonde.model.task import Question, Task
+from netsonde.overlay.events import identified
 from netsonde.sketch.part import Part
 from netsonde.sketch.series import Series
 from netsonde.sketch.summary import KEY_DTYPE, Summary
@@ -219,6 +220,11 @@ def event(host: str, number: int, **changes: object) -> Event:
         sentence="127.0.0.9 contacted 100 ports",
     )
     return msgspec.structs.replace(alarm, **changes)
+
+
+def id_of(host: str, number: int, **changes: object) -> str:
+    """Give the id that agents give to that event."""
+    return identified(event(host, number, **changes)).id
 
 
 class Agent:

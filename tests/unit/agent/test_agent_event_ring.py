@@ -3,6 +3,9 @@
 import asyncio
 
 from fleet import event
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from netsonde.agent.event_ring import MAX_HELD, EventRing
 
@@ -55,3 +58,54 @@ def test_waiting_ends_with_news_and_not_with_a_mere_wake() -> None:
             await waiting
 
     asyncio.run(story())
+
+
+class FairRing(RuleBasedStateMachine):
+    """Any events through any neighbours: what is held, what is read and what is missed add up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ring = EventRing()
+        self.told: list[str] = []
+        self.place = self.got = self.missed = 0
+
+    @rule(
+        through=st.sampled_from(["", "10.0.0.3", "10.0.0.4", "10.0.0.5"]),
+        host=st.integers(1, 40),
+        number=st.sampled_from([1, 7, 90, 600]),
+    )
+    def tell(self, through: str, host: int, number: int) -> None:
+        quiet = {name: held for name, held in self.shares().items() if held <= MAX_HELD // 4}
+        name = f"10.1.0.{host}"
+        events = [event(name, len(self.told) + n) for n in range(number)]
+        self.ring.append(events, through=through)
+        self.told += [one.id for one in events]
+        after = self.shares()
+        for neighbour, held in quiet.items():
+            assert after[neighbour] >= held  # whoever has no more than its share loses nothing
+
+    @rule(limit=st.integers(1, 300))
+    def read(self, limit: int) -> None:
+        read = self.ring.after(self.place, limit)
+        assert read.events or self.place == self.ring.last
+        self.place, self.got = read.place, self.got + len(read.events)
+        self.missed += read.missed
+
+    def shares(self) -> dict[str, int]:
+        return dict(self.ring._through)
+
+    @invariant()
+    def adds_up(self) -> None:
+        held = self.ring.after(0, 10_000)
+        assert len(held.events) == min(MAX_HELD, len(self.told))
+        assert sum(self.shares().values()) == len(held.events)
+        assert self.got + self.missed == self.place
+        ids = {one.id for one in held.events}
+        assert [one.id for one in held.events] == [one for one in self.told if one in ids]
+        if self.told:
+            assert held.events[-1].id == self.told[-1]
+            assert self.ring.place(held.events[-1].id) == self.ring.last
+
+
+TestFairRing = FairRing.TestCase
+TestFairRing.settings = settings(max_examples=15, stateful_step_count=20, deadline=None)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-from fleet import POLL_S, Agent, Fleet, event, with_fleet
+from fleet import POLL_S, Agent, Fleet, event, id_of, with_fleet
 
 from netsonde.agent.event_ring import MAX_HELD
 from netsonde.agent.http import accept, streams
@@ -19,7 +19,7 @@ STREAM = "/v1/events/stream"
 async def happened(agent: Agent, *numbers: int, **changes: object) -> None:
     """Let events happen, and wait until the agent has them."""
     agent.monitor.happen(*(event(agent.address, n, **changes) for n in numbers))
-    wanted = f"{agent.address}-boot-{numbers[-1]}"
+    wanted = id_of(agent.address, numbers[-1], **changes)
     async with asyncio.timeout(10):
         while wanted not in (await agent.client.get("/v1/events?limit=1000")).text:
             await asyncio.sleep(POLL_S)
@@ -48,14 +48,14 @@ async def test_pages_follow_each_other(fleet: Fleet) -> None:
     await happened(agent, 1, 2, 3)
     await happened(agent, 4, state="cleared")
     first = (await agent.client.get("/v1/events?limit=3")).json()
-    assert [e["id"][-1] for e in first["events"]] == ["1", "2", "3"]
+    assert [e["id"].split("-")[2] for e in first["events"]] == ["1", "2", "3"]
     rest = (await agent.client.get("/v1/events", params={"after": first["next"]})).json()
-    assert [e["id"][-1] for e in rest["events"]] == ["4"]
+    assert [e["id"].split("-")[2] for e in rest["events"]] == ["4"]
     assert rest["next"] == rest["events"][-1]["id"]
     end = (await agent.client.get("/v1/events", params={"after": rest["next"]})).json()
     assert (end["events"], end["next"]) == ([], rest["next"])
     cleared = (await agent.client.get("/v1/events?state=cleared")).json()
-    assert [e["id"][-1] for e in cleared["events"]] == ["4"]
+    assert [e["id"].split("-")[2] for e in cleared["events"]] == ["4"]
     none = (await agent.client.get("/v1/events?detector=other")).json()
     assert (none["events"], none["next"]) == ([], rest["next"])  # those were looked at too
 
@@ -82,13 +82,13 @@ async def test_a_stream_begins_now_and_goes_on_after_a_break(fleet: Fleet) -> No
         assert (await anext(came)) == {"": "netsonde"}
         await happened(agent, 2)
         frame = await anext(came)
-    assert (frame["event"], frame["id"]) == ("event", f"{agent.address}-boot-2")
+    assert (frame["event"], frame["id"]) == ("event", id_of(agent.address, 2))
     assert json.loads(frame["data"])["sentence"] == "127.0.0.9 contacted 100 ports"
     await happened(agent, 3, 4)
     async with agent.client.stream("GET", STREAM, headers={"Last-Event-ID": frame["id"]}) as reply:
         came = frames(reply)
         ids = [(await anext(came)).get("id") for _ in range(3)]
-    assert ids == [None, f"{agent.address}-boot-3", f"{agent.address}-boot-4"]
+    assert ids == [None, id_of(agent.address, 3), id_of(agent.address, 4)]
 
 
 @with_fleet
@@ -182,7 +182,7 @@ async def raw_stream(
     connection.setblocking(False)
     await asyncio.get_running_loop().sock_connect(connection, (agent.address, fleet.http_port))
     reader, writer = await asyncio.open_connection(sock=connection, limit=1 << 14)
-    last = f"{agent.address}-boot-1"
+    last = id_of(agent.address, 1)
     head = f"GET {STREAM} HTTP/1.1\r\nHost: 127.0.0.2\r\nLast-Event-ID: {last}\r\n\r\n"
     writer.write(head.encode())
     assert b"200" in await reader.readline()
