@@ -185,7 +185,11 @@ async def serve(
             handler=service.serve_peer,
             closed=node.peer_closed,
             failures=failures,
+            is_kin=node.is_kin,
+            is_parent=node.is_parent,
+            refused=service.served.peers_refused,
         )
+        service.served.peers = lambda: peers.slots.taken
         http = HttpServer(application(service), listeners.http, service.served)
         await http.rehearse()
         await service.webhooks.rehearse()

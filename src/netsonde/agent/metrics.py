@@ -45,6 +45,9 @@ class Served:
     by_status: Tally[int] = field(default_factory=Tally)
     refused: Tally[str] = field(default_factory=Tally)
     """Connections and requests that were turned away unheard, by cause."""
+    peers_refused: Tally[str] = field(default_factory=Tally)
+    """The same of other agents, and connections of theirs that were ended here."""
+    peers: Callable[[], int] = lambda: 0
     open_streams: Callable[[], int] = lambda: 0
     connections: Callable[[], int] = lambda: 0
 
@@ -167,6 +170,13 @@ class Metrics:
             lambda: [((cause,), n) for cause, n in sorted(served.refused.items())],
             "cause",
         )
+        yield counter(
+            "peer_refused",
+            "Connections of agents not taken or ended here, and requests refused, by cause.",
+            lambda: [((cause,), n) for cause, n in sorted(served.peers_refused.items())],
+            "cause",
+        )
+        yield gauge("peers", "Connections of agents.", lambda: [((), served.peers())])
         yield gauge("http_connections", "Open connections.", lambda: [((), served.connections())])
         yield gauge("http_streams", "Open streams.", lambda: [((), served.open_streams())])
         yield from self._of_events()

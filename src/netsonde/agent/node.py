@@ -275,6 +275,15 @@ class Node:
             reported=self.tree.children.get(member, ()),
         )
 
+    def is_parent(self, inbound: Inbound) -> bool:
+        """Tell whether a connection is the parent's."""
+        return inbound is self._parent and self._has_parent()
+
+    def is_kin(self, host: str) -> bool:
+        """Tell whether an address is that of the parent, connected or not, or of a child."""
+        tree = self.tree
+        return host in (tree.parent, tree.only_parent) or host in tree.children
+
     def peer_closed(self, inbound: Inbound) -> None:
         """Notice that a connection has ended; without its parent this agent may be adopted."""
         if inbound is self._parent:
@@ -289,7 +298,7 @@ class Node:
         return self._parent if self._has_parent() else None
 
     def _check_parent(self, inbound: Inbound) -> None:
-        if inbound is not self._parent or not self._has_parent():
+        if not self.is_parent(inbound):
             raise Busy(f"{inbound.name} is not the parent of {self.tree.own}")
 
     def _has_parent(self) -> bool:

@@ -124,8 +124,7 @@ class TableMonitor:
             self.connected.set()
             return monitor.Applied(tasks=len(self.tasks))
         if isinstance(request, monitor.AskStatus):
-            assert self.status
-            return self.status
+            return self.status or monitor.Failed(kind="Busy", reason="no status")
         assert isinstance(request, monitor.Ask)
         self.asked.append(request.question)
         return self._answer(request.question)

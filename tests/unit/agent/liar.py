@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import msgspec
@@ -121,7 +122,11 @@ class Stranger:
     async def greets(cls, fleet: Fleet, at: str, own: str) -> "Stranger":
         reader, writer = await asyncio.open_connection(at, fleet.peer_port, local_addr=(own, 0))
         writer.write(peer.MESSAGES.encode(peer.Hello(software="x", address=own)))
-        await read(reader)
+        try:
+            await read(reader)
+        except BaseException:
+            writer.transport.abort()
+            raise
         return cls(reader, writer)
 
     async def call(self, request: peer.Message) -> peer.Message:
@@ -130,8 +135,10 @@ class Stranger:
 
     async def closed(self) -> None:
         """Return when the other side has closed the connection."""
-        while await self._reader.read(1 << 16):
-            pass
+        with suppress(ConnectionError):
+            while await self._reader.read(1 << 16):
+                pass
+        self.close()
 
     def close(self) -> None:
         self._writer.transport.abort()

@@ -72,13 +72,21 @@ class Acceptor:
         make: Callable[[Callable[[], None]], Guest],
         refused: Tally[str],
         slots: Slots | None = None,
+        *,
+        of_host: Callable[[str, str], bool] = is_of_host,
+        full: bytes = _FULL,
     ) -> None:
         """Let each connection have what `make` gives, which calls what it is given once, when the
-        connection has ended; whom nobody serves is counted in `refused` by cause."""
+        connection has ended; whom nobody serves is told `full` and counted in `refused` by cause.
+
+        `of_host`: tells by a connection's two addresses whether places are kept for it.
+        """
         self.slots = slots or places(affordable())
         self._listener = listener
         self._make = make
         self._refused = refused
+        self._of_host = of_host
+        self._full = full
         self._loop = asyncio.get_running_loop()
         self._by_source: dict[str, dict[Guest, None]] = {}
         self._coming: set[asyncio.Task[None]] = set()
@@ -124,7 +132,7 @@ class Acceptor:
     def _admit(self, connection: socket.socket, host: str) -> None:
         try:
             connection.setblocking(False)
-            of_host = is_of_host(host, connection.getsockname()[0])
+            of_host = self._of_host(host, connection.getsockname()[0])
             # asyncio does it only for sockets that were made with IPPROTO_TCP; without it what is
             # sent in two pieces waits 40 ms for the client to acknowledge the first (RFC 9293
             # §3.7.4, §3.8.6.3).
@@ -142,7 +150,7 @@ class Acceptor:
         if refusal is not None:
             self._refused[refusal] += 1
             with contextlib.suppress(OSError):
-                connection.send(_FULL)
+                connection.send(self._full)
             connection.close()
             return
         task = self._loop.create_task(self._serve(connection, source, of_host))
