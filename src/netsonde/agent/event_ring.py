@@ -67,7 +67,7 @@ class EventRing:
         for event in events:
             if event.id not in self._numbers:
                 if len(self._held) >= MAX_HELD:
-                    self._make_room()
+                    self._make_room(through)
                 self._add(event, through)
                 fresh.append(event)
         if fresh:
@@ -115,8 +115,9 @@ class EventRing:
         self._shares.setdefault(through, {}).setdefault(event.host, deque()).append(self.last)
         self._through[through] += 1
 
-    def _make_room(self) -> None:
-        through = max(self._through, key=self._through.__getitem__)
+    def _make_room(self, coming: str) -> None:
+        """Let one event go: of several who hold as much, of the one through whom another comes."""
+        through = max(self._through, key=lambda one: (self._through[one], one == coming))
         hosts = self._shares[through]
         host = max(hosts, key=lambda one: (len(hosts[one]), -hosts[one][0]))
         number = hosts[host].popleft()

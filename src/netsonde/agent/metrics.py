@@ -170,13 +170,7 @@ class Metrics:
             lambda: [((cause,), n) for cause, n in sorted(served.refused.items())],
             "cause",
         )
-        yield counter(
-            "peer_refused",
-            "Connections of agents not taken or ended here, and requests refused, by cause.",
-            lambda: [((cause,), n) for cause, n in sorted(served.peers_refused.items())],
-            "cause",
-        )
-        yield gauge("peers", "Connections of agents.", lambda: [((), served.peers())])
+        yield from self._of_peers()
         yield gauge("http_connections", "Open connections.", lambda: [((), served.connections())])
         yield gauge("http_streams", "Open streams.", lambda: [((), served.open_streams())])
         yield from self._of_events()
@@ -187,6 +181,16 @@ class Metrics:
             "part",
         )
         yield counter("log_lines_dropped", "Log lines not written.", lost, "process", "cause")
+
+    def _of_peers(self) -> Iterator[Family]:
+        served = self._served
+        yield counter(
+            "peer_refused",
+            "Connections of agents not taken or ended here, and requests refused, by cause.",
+            lambda: [((cause,), n) for cause, n in sorted(served.peers_refused.items())],
+            "cause",
+        )
+        yield gauge("peers", "Connections of agents.", lambda: [((), served.peers())])
 
     def _of_events(self) -> Iterator[Family]:
         node, ring = self._node, self._node.ring

@@ -250,8 +250,9 @@ def _is_webhook(name: str, _: Webhook) -> None:
 def _addresses(most: int) -> Callable[[list[str]], None]:
     def check(names: list[str]) -> None:
         if len(names) > most:
-            raise BadField("state", names[-1], f"at most {most} addresses")
-        address.host("state", names[-1])
+            raise BadField("state", len(names), f"at most {most} addresses")
+        for name in names:
+            address.host("state", name)
 
     return check
 

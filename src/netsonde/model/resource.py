@@ -242,7 +242,7 @@ class MonitorState(msgspec.Struct, frozen=True, kw_only=True):
     """What failed in the monitor and ended only itself: `part: exception's type` -> how often."""
     refused: Tallies = {}
     """What it turned away: cause -> how often."""
-    log_dropped: dict[str, int] = {}
+    log_dropped: Tallies = {}
     """Lines of its log that were not written: cause -> how many."""
 
 

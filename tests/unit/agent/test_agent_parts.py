@@ -20,6 +20,7 @@ from test_agent_webhooks import Receiver
 
 from netsonde.agent import child, event_flow, metrics, monitor_link, webhooks
 from netsonde.daemon import supervisor
+from netsonde.overlay.events import identified
 
 KINDS = {
     "child": part("child"),
@@ -123,7 +124,7 @@ class World:
         alarm = event(agent.address, next(self.numbers), wall_ns=time.time_ns())
         agent.monitor.happen(alarm)
         async with asyncio.timeout(1):
-            while alarm.id not in [body["id"] for body in self.receiver.bodies]:
+            while identified(alarm).id not in [body["id"] for body in self.receiver.bodies]:
                 await asyncio.sleep(POLL_S)
 
     async def watched_anew(self) -> None:

@@ -16,6 +16,7 @@ from netsonde.agent.state import MAX_STATE_BYTES, State
 from netsonde.agent.webhooks import MAX_WEBHOOKS
 from netsonde.model.asked import Asked
 from netsonde.model.bound import Bound
+from netsonde.model.checks import check_choices, check_tasks
 from netsonde.model.coverage import MAX_DEPTH, MAX_MEMBERS
 from netsonde.model.detector import (
     MAX_DETECTORS,
@@ -32,7 +33,6 @@ from netsonde.model.port import MAX_RANGES
 from netsonde.model.resource import DetectorSpec, TaskSpec, Webhook
 from netsonde.model.task import MAX_COUNTERS, MAX_ID, MAX_TASKS, Counter, Filter, Interface, Task
 from netsonde.monitor.keep import Kept
-from netsonde.overlay.checks import check_detectors, check_tasks
 from netsonde.overlay.tasks import OwnTask
 from netsonde.overlay.tree import MAX_CHILDREN
 from netsonde.sketch import series, summary
@@ -177,7 +177,7 @@ MEMBERS = tuple(f"{'ffff:' * 6}{n >> 8:x}:{n & 0xFF:x}"[:39] for n in range(MAX_
 
 def test_all_that_a_parent_may_have_fits_one_request() -> None:
     check_tasks(TASKS)
-    check_detectors(CHOICES)
+    check_choices(CHOICES)
     adoption = peer.Adopt(
         id=(1 << 63) - 1,
         path=(LONGEST,) * MAX_DEPTH,
