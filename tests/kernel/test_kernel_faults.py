@@ -33,7 +33,7 @@ try:
     opened = open_path(hook, hash_key=[1] * 8, lg_buckets=lg_buckets)
 except UnsupportedByKernel as error:
     try:
-        ours = [one.where for one in attachments() if one.ours]
+        ours = [one.where for one in attachments() if one.ours and one.here]
     except UnsupportedByKernel:
         ours = []
     left = {"claimed": namespace_is_claimed(), "filters": [at for at in ours if "lo" in at.split()]}

@@ -53,3 +53,24 @@ def test_the_first_hook_that_works_is_taken() -> None:
     first = next(hook for hook in HOOKS if hook not in lacking)
     tried = list(HOOKS)[: list(HOOKS).index(first)]
     assert opened(AUTO) == " ".join(["counts at", first, "after", *tried])
+
+
+_AS_A_USER = """
+import os
+from netsonde.kernel.hooks import HOOKS
+from netsonde.monitor.selfprobe import probe
+os.setresgid(65534, 65534, 65534)
+os.setresuid(65534, 65534, 65534)
+for hook in HOOKS:
+    print(hook, probe(hook).reason)
+"""
+
+
+def test_an_ordinary_user_is_told_that_it_is_one() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _AS_A_USER], check=True, capture_output=True, text=True
+    )
+    reasons = dict(line.split(" ", 1) for line in done.stdout.splitlines())
+    for hook in ("netfilter", "tcx", "clsact"):
+        assert reasons[hook].startswith("not root: needs CAP_NET_ADMIN")
+    assert "not root" not in reasons["afpacket"]

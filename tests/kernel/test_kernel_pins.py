@@ -256,7 +256,7 @@ def test_what_does_not_fit_is_removed_and_counting_begins_anew(directory, change
     assert second.opened.unpinned == 1
     assert not second.path.adopted
     assert close_gap(second.path, second.reader) is None
-    ours = [one for one in attachments() if one.ours]
+    ours = [one for one in attachments() if one.ours and one.here]
     send(5)
     assert counted(second.tick()) == both(5)
     assert len(found(directory)) == (0 if "afpacket" in change.values() else 1)

@@ -63,7 +63,7 @@ def test_a_change_of_settings_keeps_what_still_fits(lab, tmp_path):
         report = json.loads(lab.exec("h5", "netsonde-doctor", "--json").stdout)
         assert not report["monitor_counts_here"]
         assert [Path(home).parent for home in report["pinned"] if str(PINS) in home] == [PINS]
-        assert any(one["ours"] for one in report["attached"])
+        assert any(one["ours"] and one["namespace"] == "this" for one in report["attached"])
         assert f"\n  {PINS}/" in lab.exec("h5", "netsonde-doctor").stdout
         done = lab.exec("h5", "netsonde-monitor", "--unpin", "--pin-dir", str(PINS))
         assert "unpinned" in done.stdout + done.stderr

@@ -1,11 +1,13 @@
 """Who is attached where packets pass: netfilter links, TCX programs, clsact filters, in order.
 
-Devices are asked in the current network namespace. A netfilter link does not tell its namespace, so
-one that is listed may be another's, and equal ones are listed once.
+Devices are asked in the current network namespace. A netfilter link does not tell its namespace,
+but of those at one hook and priority a namespace has one: whether this one has it, the kernel says
+to whoever would attach there too, which is tried with a program that accepts every packet.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -17,7 +19,7 @@ from netsonde.model.errors import UnsupportedByKernel
 
 _LINK_NETFILTER = 10
 _NETFILTER_HOOKS = ("PREROUTING", "LOCAL_IN", "FORWARD", "LOCAL_OUT", "POSTROUTING")
-_FAMILIES = {socket.AF_INET: "IPv4", socket.AF_INET6: "IPv6"}
+_FAMILIES: dict[int, str] = {socket.AF_INET: "IPv4", socket.AF_INET6: "IPv6"}
 _SIDES = {syscall.BPF_TCX_INGRESS: "ingress", syscall.BPF_TCX_EGRESS: "egress"}
 _CLSACT_PARENTS = {"ingress": 0xFFFFFFF2, "egress": 0xFFFFFFF3}
 
@@ -33,6 +35,9 @@ class Attachment:
     program: str
     """Name of the program, as the kernel keeps it (15 characters)."""
 
+    here: bool | None = True
+    """Whether it is in this network namespace; None where that cannot be told."""
+
     @property
     def ours(self) -> bool:
         """Whether it is netsonde's, of this monitor or another."""
@@ -42,7 +47,8 @@ class Attachment:
 def attachments() -> list[Attachment]:
     """List every program on a hook that netsonde may use; raises UnsupportedByKernel."""
     try:
-        return sorted({*_netfilter(), *_tcx(), *_filters()})
+        found = {*_netfilter(), *_tcx(), *_filters()}
+        return sorted(found, key=lambda one: (one.here is not True, str(one.here), one))
     except OSError as error:
         raise UnsupportedByKernel(
             f"what is attached is known to root alone ({error.strerror})"
@@ -50,14 +56,47 @@ def attachments() -> list[Attachment]:
 
 
 def _netfilter() -> Iterator[Attachment]:
+    places: dict[tuple[int, int, int], list[str]] = {}
     for info in syscall.links():
         kind, _, program_id = struct.unpack_from("<III", info)
         if kind != _LINK_NETFILTER:
             continue
         family, hook, priority = struct.unpack_from("<IIi", info, 16)
         if family in _FAMILIES and hook < len(_NETFILTER_HOOKS):
-            where = f"netfilter {_NETFILTER_HOOKS[hook]} {_FAMILIES[family]}"
-            yield Attachment(where, priority, syscall.program_name(program_id))
+            named = places.setdefault((family, hook, priority), [])
+            named.append(syscall.program_name(program_id))
+    for (family, hook, priority), programs in places.items():
+        where = f"netfilter {_NETFILTER_HOOKS[hook]} {_FAMILIES[family]}"
+        for program, here in _namespaces(programs, _is_taken(family, hook, priority)):
+            yield Attachment(where, priority, program, here)
+
+
+def _namespaces(programs: list[str], taken: bool | None) -> Iterator[tuple[str, bool | None]]:
+    """Tell of programs at one place of all namespaces whether they are here, equal ones once."""
+    if taken and len(set(programs)) == 1:
+        yield programs[0], True
+        programs = programs[1:]
+    elif taken:
+        taken = None  # one of them is, but which?
+    for program in set(programs):
+        yield program, taken and False
+
+
+def _is_taken(family: int, hook: int, priority: int) -> bool | None:
+    """Tell whether some program has this place in this namespace; None: the kernel does not say."""
+    try:
+        program = syscall.netfilter_program()
+    except OSError:
+        return None
+    try:
+        link = syscall.netfilter_link(program, family=family, hook=hook, priority=priority)
+    except OSError as error:
+        return True if error.errno == errno.EBUSY else None
+    else:
+        os.close(link)
+        return False
+    finally:
+        os.close(program)
 
 
 def _tcx() -> Iterator[Attachment]:

@@ -15,6 +15,7 @@ _SYS_BPF = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361}
 _MAP_UPDATE_ELEM = 2
 _MAP_DELETE_ELEM = 3
 _MAP_GET_NEXT_KEY = 4
+_PROG_LOAD = 5
 _OBJ_PIN = 6
 _OBJ_GET = 7
 _PROG_TEST_RUN = 10
@@ -25,6 +26,9 @@ _LINK_GET_FD_BY_ID = 30
 _LINK_GET_NEXT_ID = 31
 _LINK_CREATE = 28
 _ATTACH_NETFILTER = 45
+_TYPE_NETFILTER = 32
+_ACCEPT = struct.pack("<BBhiBBhi", 0xB7, 0, 0, 1, 0x95, 0, 0, 0)
+"""`r0 = NF_ACCEPT; exit` (RFC 9669)."""
 BPF_TCX_INGRESS, BPF_TCX_EGRESS = 46, 47
 BPF_F_BEFORE, BPF_F_AFTER = 1 << 3, 1 << 4
 """Without a program to be relative to: first, last."""
@@ -62,6 +66,17 @@ def netfilter_link(program_fd: int, *, family: int, hook: int, priority: int) ->
         "<IIIIIIiI", program_fd, 0, _ATTACH_NETFILTER, 0, family, hook, priority, 0
     )
     return int(struct.unpack_from("<i", _bpf(_LINK_CREATE, attributes))[0])
+
+
+def netfilter_program() -> int:
+    """Load a program for netfilter that accepts every packet; gives its file descriptor."""
+    code, licence = ctypes.create_string_buffer(_ACCEPT), ctypes.create_string_buffer(b"GPL")
+    attributes = struct.pack(
+        "<IIQQIIQII16sII",
+        *(_TYPE_NETFILTER, len(_ACCEPT) // 8, ctypes.addressof(code), ctypes.addressof(licence)),
+        *(0, 0, 0, 0, 0, b"ns_nothing", 0, _ATTACH_NETFILTER),
+    )
+    return int(struct.unpack_from("<i", _bpf(_PROG_LOAD, attributes))[0])
 
 
 def tcx_link(program_fd: int, device: int, attach_type: int, place: int) -> int:

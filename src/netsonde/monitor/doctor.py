@@ -33,6 +33,9 @@ app = App(
 )
 
 
+_NAMESPACES = {True: "this", False: "another", None: "not known"}
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What the doctor found; `--json` prints it."""
 
@@ -85,7 +88,14 @@ def _pinned() -> list[str]:
 
 
 def _row(one: Attachment) -> dict[str, object]:
-    return {"where": one.where, "order": one.order, "program": one.program, "ours": one.ours}
+    namespace = _NAMESPACES[one.here]
+    return {
+        "where": one.where,
+        "order": one.order,
+        "program": one.program,
+        "ours": one.ours,
+        "namespace": namespace,
+    }
 
 
 def show(report: Report, console: Console) -> None:
@@ -101,16 +111,20 @@ def show(report: Report, console: Console) -> None:
         mark = "[green]yes[/]" if verdict.works else "[red]no[/]"
         hooks.add_row(verdict.hook, mark, verdict.reason)
     console.print(hooks)
-    console.print(f"\na monitor takes: {report.chosen or 'nothing, it cannot count here'}\n")
+    needs = ", started as root or with CAP_NET_RAW" if report.missing_capabilities else ""
+    takes = f"{report.chosen}{needs}" if report.chosen else "nothing, it cannot count here"
+    console.print(f"\na monitor takes: {takes}\n")
     if report.attached is None:
         console.print(f"attached programs: {report.attached_unknown}")
     elif not report.attached:
         console.print("attached programs: none, neither ours nor anybody's")
     else:
-        programs = Table("attached at", "order", "program", "whose", box=None, pad_edge=False)
+        titles = ("attached at", "order", "program", "whose", "network namespace")
+        programs = Table(*titles, box=None, pad_edge=False)
         for row in report.attached:
             whose = "netsonde" if row["ours"] else "somebody else's"
-            programs.add_row(str(row["where"]), str(row["order"]), str(row["program"]), whose)
+            told = (row["where"], row["order"], row["program"], whose, row["namespace"])
+            programs.add_row(*map(str, told))
         console.print(programs)
     if report.pinned:
         console.print("\npinned, and so counting on when a monitor has ended:")

@@ -17,7 +17,9 @@ from dataclasses import dataclass
 import msgspec
 
 from netsonde.kernel.hooks import HOOKS
-from netsonde.model.errors import NetsondeError
+from netsonde.kernel.packet_path import PacketPath
+from netsonde.kernel.tables import missing_capabilities
+from netsonde.model.errors import NetsondeError, UnsupportedByKernel
 from netsonde.sketch.tick import Reader
 
 PACKETS = 100
@@ -72,6 +74,9 @@ def _verdict(hook: str) -> Verdict:
 
 
 def _count_own_packets(hook: str) -> _Counted:
+    missing = missing_capabilities()
+    if missing and hook != PacketPath.hook:  # before a namespace whose root lacks none
+        raise UnsupportedByKernel(f"not root: needs {', '.join(missing)} to be tried")
     _enter_own_namespace()
     secret = [secrets.randbits(64) for _ in range(8)]
     with HOOKS[hook](hash_key=secret, lg_buckets=_LG_BUCKETS) as path:
