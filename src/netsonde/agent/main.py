@@ -30,7 +30,8 @@ from netsonde.agent.paths import Paths
 from netsonde.agent.peer_server import PeerServer
 from netsonde.agent.peers import Dialer
 from netsonde.agent.posting import Poster
-from netsonde.agent.probing import Limits, Prober
+from netsonde.agent.probing import Prober
+from netsonde.agent.probing_limits import TESTS_PER_HOUR, Limits
 from netsonde.agent.questions import Questions
 from netsonde.agent.resolving import Resolver
 from netsonde.agent.service import Service
@@ -96,6 +97,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     probe_max_ms: Annotated[
         int, msgspec.Meta(ge=100, le=60_000, description="time one active measurement may send")
     ] = 3000
+    probe_tests_per_hour: Annotated[
+        int,
+        msgspec.Meta(
+            ge=1,
+            le=1_000_000,
+            description="active measurements of that size that an hour has room for, at either "
+            "end; smaller ones cost what they send",
+        ),
+    ] = TESTS_PER_HOUR
     webhook_allow: Annotated[
         tuple[str, ...],
         msgspec.Meta(
@@ -174,10 +184,9 @@ async def serve(
     supervisor = Supervisor(failures)
     dialer = Dialer(own=own, peer_port=config.peer_port, software=software)
     node = _node(config, own, dialer, supervisor)
-    limits = Limits(max_bytes=config.probe_max_bytes, max_ms=config.probe_max_ms)
-    async with Prober(address=own, limits=limits) as prober:
+    async with Prober(address=own, limits=_limits(config)) as prober:
         paths = Paths(own=own, prober=prober, dialer=dialer, max_ms=config.probe_max_ms)
-        service = _service(config, software, node, paths, supervisor)
+        service = _service(config, software, node, paths, prober=prober, supervisor=supervisor)
         peers = PeerServer(
             own=own,
             software=software,
@@ -221,8 +230,22 @@ def _node(config: Settings, own: str, dialer: Dialer, supervisor: Supervisor) ->
     )
 
 
+def _limits(config: Settings) -> Limits:
+    return Limits(
+        max_bytes=config.probe_max_bytes,
+        max_ms=config.probe_max_ms,
+        tests_per_hour=config.probe_tests_per_hour,
+    )
+
+
 def _service(
-    config: Settings, software: str, node: Node, paths: Paths, supervisor: Supervisor
+    config: Settings,
+    software: str,
+    node: Node,
+    paths: Paths,
+    *,
+    prober: Prober,
+    supervisor: Supervisor,
 ) -> Service:
     served = Served()
     webhooks = Webhooks(
@@ -250,6 +273,7 @@ def _service(
         metrics=Metrics(
             node=node,
             webhooks=webhooks,
+            prober=prober,
             served=served,
             software=software,
             supervisor=supervisor,

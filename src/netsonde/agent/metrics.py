@@ -17,6 +17,7 @@ from functools import partial
 from netsonde.agent.families import Family, Values, counter, gauge
 from netsonde.agent.monitor_metrics import of_monitor
 from netsonde.agent.node import Node
+from netsonde.agent.probing import Prober
 from netsonde.agent.webhooks import Webhooks
 from netsonde.daemon import log
 from netsonde.daemon.supervisor import Supervisor
@@ -69,6 +70,7 @@ class Metrics:
         *,
         node: Node,
         webhooks: Webhooks,
+        prober: Prober,
         served: Served,
         software: str,
         supervisor: Supervisor,
@@ -76,6 +78,7 @@ class Metrics:
     ) -> None:
         self._node = node
         self._webhooks = webhooks
+        self._prober = prober
         self._served = served
         self._software = software
         self._supervisor = supervisor
@@ -174,6 +177,7 @@ class Metrics:
         yield gauge("http_connections", "Open connections.", lambda: [((), served.connections())])
         yield gauge("http_streams", "Open streams.", lambda: [((), served.open_streams())])
         yield from self._of_events()
+        yield from self._of_tests()
         yield counter(
             "part_restarts",
             "Parts of the agent that failed and were begun again.",
@@ -220,6 +224,42 @@ class Metrics:
             ],
             "webhook",
             "fate",
+        )
+
+    def _of_tests(self) -> Iterator[Family]:
+        told = self._prober.statistics
+        yield counter(
+            "active_tests",
+            "Active tests of paths that began.",
+            lambda: [
+                ((kind, end), n)
+                for end, by_kind in (("src", told().measured), ("dst", told().opened))
+                for kind, n in sorted(by_kind.items())
+            ],
+            "kind",
+            "end",
+        )
+        yield counter(
+            "active_tests_refused",
+            "Those that did not begin.",
+            lambda: [((cause,), n) for cause, n in sorted(told().refused.items())],
+            "cause",
+        )
+        yield counter(
+            "active_test_drops",
+            "Probes and connections that were not answered.",
+            lambda: [((cause,), n) for cause, n in sorted(told().dropped.items())],
+            "cause",
+        )
+        yield gauge(
+            "active_tests_left_bytes",
+            "What active tests may send now.",
+            lambda: [((), told().left.sent_bytes)],
+        )
+        yield gauge(
+            "active_tests_left_seconds",
+            "How long throughput tests may send now.",
+            lambda: [((), told().left.busy_ns / 1e9)],
         )
 
     def _failed(self) -> Family:

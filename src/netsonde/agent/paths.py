@@ -14,6 +14,7 @@ from netsonde.agent.peer_server import Inbound
 from netsonde.agent.peers import Dialer, Reply, Request
 from netsonde.model.address import host
 from netsonde.model.errors import BadField, Busy, ProbeFailed, ProtocolError
+from netsonde.probe import checks
 from netsonde.wire import peer
 
 MAX_PROBES = 8
@@ -96,4 +97,6 @@ class Paths:
     async def _from_there(self, kind: Kind, src: str, dst: str) -> peer.ProbeResult:
         async with self._dialer.dial(src) as (connection, _):
             run = peer.ProbeRun(id=0, kind=kind, src=src, dst=dst)
-            return await connection.call(run, peer.ProbeResult)
+            result = await connection.call(run, peer.ProbeResult)
+        checks.check_result(result)
+        return result

@@ -14,6 +14,7 @@ from contextlib import suppress
 from netsonde.agent.kernel_stamps import WARM_UP_S, StampedSocket
 from netsonde.model.errors import ProbeFailed
 from netsonde.probe import echo
+from netsonde.probe.stamp import PACKET_BYTES
 
 REPLY_TIMEOUT_S = 0.8
 """A reply that comes later than this after the last probe was sent counts as lost."""
@@ -43,6 +44,16 @@ class Reflector:
     def received(self) -> int:
         """Distinct probes that came with the right cookie."""
         return self._steps.received
+
+    @property
+    def used(self) -> bool:
+        """Whether any probe came."""
+        return self._steps.received > 0
+
+    @property
+    def carried_bytes(self) -> int:
+        """Bytes that were sent back."""
+        return self._steps.answered * PACKET_BYTES
 
     def start(self) -> None:
         """Begin to answer, on the running loop."""

@@ -17,6 +17,7 @@ from collections import Counter
 from concurrent.futures import Executor
 
 from netsonde.agent.kernel_stamps import family_of
+from netsonde.agent.probing_limits import Reservation
 from netsonde.model.errors import ProbeFailed
 from netsonde.probe import throughput
 from netsonde.probe.stamp import COOKIE_BYTES
@@ -29,6 +30,8 @@ _COOKIE_TIMEOUT_S = 1.0
 _CONNECT_TIMEOUT_S = 1.0
 _WAKE_UP_US = 200_000
 _SETTLE_S = 0.25
+_SILENT_NS = 2_000_000_000
+"""A sender that is silent for so long is gone: ours stops after 300 ms or four round trips."""
 _TIMEVAL = struct.Struct("@ll")
 _RESET_ON_CLOSE = struct.pack("@ii", 1, 0)
 _TCP_INFO_ASKED_BYTES = 280
@@ -50,6 +53,8 @@ class Receiver:
         self._max_bytes = max_bytes
         self._deadline_mono_ns = time.monotonic_ns() + lifetime_ms * 1_000_000
         self._connection: socket.socket | None = None
+        self._begun_mono_ns: int | None = None
+        self._ended_mono_ns: int | None = None
         self._stopped = False
         self._finished: asyncio.Future[None] | None = None
         self._listener = socket.create_server(
@@ -60,6 +65,23 @@ class Receiver:
     def port(self) -> int:
         """The port it listens on."""
         return int(self._listener.getsockname()[1])
+
+    @property
+    def used(self) -> bool:
+        """Whether the one it is for has connected."""
+        return self._begun_mono_ns is not None
+
+    @property
+    def carried_bytes(self) -> int:
+        """Bytes that came."""
+        return self.received
+
+    @property
+    def busy_ns(self) -> int:
+        """For how long it has carried anything."""
+        if self._begun_mono_ns is None:
+            return 0
+        return (self._ended_mono_ns or time.monotonic_ns()) - self._begun_mono_ns
 
     def start(self, threads: Executor) -> None:
         """Begin to accept, in a thread."""
@@ -86,11 +108,13 @@ class Receiver:
             self._connection.close()
 
     def _run(self) -> None:
-        self._connection = self._accept()
+        connection = self._accept()
         _shut_down(self._listener)
-        if self._connection is not None and not self._stopped:
-            self._count(self._connection)
-            _shut_down(self._connection)
+        if connection is not None and not self._stopped:
+            self._begun_mono_ns = time.monotonic_ns()
+            self._count(connection)
+            self._ended_mono_ns = time.monotonic_ns()
+            _shut_down(connection)
 
     def _left_s(self) -> float:
         return 0.0 if self._stopped else (self._deadline_mono_ns - time.monotonic_ns()) / 1e9
@@ -103,22 +127,26 @@ class Receiver:
             except OSError:
                 return None
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            self._connection = connection  # so that `stop` wakes a thread that waits for a cookie
             if source[0] != self._src:
                 self.dropped["wrong source"] += 1
             elif not self._has_cookie(connection):
                 self.dropped["wrong cookie"] += 1
             else:
                 return connection
+            self._connection = None
             connection.close()
         return None
 
     def _has_cookie(self, connection: socket.socket) -> bool:
         given = b""
-        connection.settimeout(_COOKIE_TIMEOUT_S)
+        until_mono_s = time.monotonic() + _COOKIE_TIMEOUT_S
         try:
-            while len(given) < COOKIE_BYTES and (
-                part := connection.recv(COOKIE_BYTES - len(given))
-            ):
+            while len(given) < COOKIE_BYTES and not self._stopped:
+                connection.settimeout(max(0.001, until_mono_s - time.monotonic()))
+                part = connection.recv(COOKIE_BYTES - len(given))
+                if not part:
+                    return False
                 given += part
             connection.settimeout(None)
         except OSError:
@@ -129,16 +157,20 @@ class Receiver:
         """Read, as an application does, until any end is reached."""
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEVAL.pack(0, _WAKE_UP_US))
         chunk = bytearray(_CHUNK_BYTES)
+        heard_mono_ns = time.monotonic_ns()
         while self.received < self._max_bytes and self._left_s() > 0:
             try:
                 size = connection.recv_into(chunk, min(len(chunk), self._max_bytes - self.received))
             except BlockingIOError:
+                if time.monotonic_ns() - heard_mono_ns > _SILENT_NS:
+                    return
                 continue
             except OSError:
                 return
             if size == 0:
                 return
             self.received += size
+            heard_mono_ns = time.monotonic_ns()
 
 
 async def transfer(
@@ -149,11 +181,13 @@ async def transfer(
     cookie: bytes,
     plan: throughput.Plan,
     threads: Executor,
+    cost: Reservation,
 ) -> throughput.Transfer:
     """Send from `address` to a receiver until its goodput is known or a cap is reached.
 
     Raises ProbeFailed when dst cannot be reached, closes early or stops acknowledging. The
-    connection is reset on the way out, so nothing queued is sent afterwards.
+    connection is reset on the way out, so nothing queued is sent afterwards. Writes to `cost` what
+    was sent and for how long.
     """
     with socket.socket(family_of(dst), socket.SOCK_STREAM) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
@@ -165,7 +199,12 @@ async def transfer(
             return await _watch(connection, sending, throughput.Estimator(plan, first), first, dst)
         finally:
             _shut_down(connection)
-            await asyncio.wait([sending])
+            try:
+                await asyncio.wait([sending])
+            finally:
+                last = _sample(connection)
+                cost.sent_bytes = last.bytes_sent - first.bytes_sent
+                cost.busy_ns = last.mono_ns - first.mono_ns
 
 
 async def _connect(

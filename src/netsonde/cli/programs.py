@@ -29,7 +29,8 @@ TAKES: dict[str, str] = {
         device-table-mb= pin-dir=FILE unpin cpu-budget-percent= answer-cpu-percent=
         recorder-mb= log-json""",
     "agent": """config=FILE listen= address= peer-port= monitor-socket= state-dir=FILE user=
-        query-deadline-ms= probe-max-bytes= probe-max-ms= webhook-allow= log-json""",
+        query-deadline-ms= probe-max-bytes= probe-max-ms= probe-tests-per-hour=
+        webhook-allow= log-json""",
 }
 """Command -> its options, with `=` where one takes a value, and in capitals what stands by its
 place; FILE: a path."""

@@ -228,6 +228,11 @@ class Reflector:
         """Distinct probes that came with the right cookie, answered or not."""
         return len(self._seen)
 
+    @property
+    def answered(self) -> int:
+        """Replies that were given to be sent."""
+        return self._replies
+
     def handle(
         self, datagram: bytes, *, received_wall_ns: int, ttl: int, now_mono_ns: int
     ) -> bytes | Drop:

@@ -10,7 +10,8 @@ from typing import TypeVar
 import msgspec
 
 from netsonde.agent import probing
-from netsonde.agent.probing import Limits, Prober
+from netsonde.agent.probing import Prober
+from netsonde.agent.probing_limits import Limits
 from netsonde.wire import peer
 
 SRC, DST, STRANGER = "127.0.0.1", "127.0.0.2", "127.0.0.3"

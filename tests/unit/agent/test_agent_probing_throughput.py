@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from probers import DST, SRC, STRANGER, ask, pair, run
 
-from netsonde.agent.probing import Limits
+from netsonde.agent.probing_limits import Limits
 from netsonde.model.errors import (
     ProbeFailed,
 )
