@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Literal, Protocol
 
 from netsonde.agent.peer_server import Inbound
-from netsonde.agent.peers import Dialer, Reply, Request
+from netsonde.agent.peers import Dialer, Garbled, Reply, Request
 from netsonde.model.address import host
 from netsonde.model.errors import BadField, Busy, ProbeFailed, ProtocolError
 from netsonde.probe import checks
@@ -65,6 +65,8 @@ class Paths:
                     if src == self._own
                     else self._from_there(kind, src, dst)
                 )
+        except Garbled as error:  # such as figures that are none: no measurement
+            raise ProbeFailed(str(error)) from None
         except TimeoutError:
             raise ProbeFailed(
                 f"the path from {src} to {dst} gave no answer within {self._limit_s:.0f} s"

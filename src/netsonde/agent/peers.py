@@ -53,6 +53,10 @@ News = peer.Adopted | peer.Happened
 R = TypeVar("R", bound=Reply)
 
 
+class Garbled(Unavailable):
+    """A connection was lost because what came on it could not be read."""
+
+
 class Connection:
     """The dialling side of one connection; made by `dial`."""
 
@@ -110,17 +114,19 @@ class Connection:
         Returns when it is lost; what nobody foresaw, also in who takes news, ends it too and is
         raised.
         """
-        reason = "the agent was stopped"
+        reason, kind = "the agent was stopped", Unavailable
         try:
             while True:
                 self._take(await frames.read(reader, peer.MESSAGES))
+        except ProtocolError as error:
+            reason, kind = str(error), Garbled
         except (NetsondeError, OSError, TimeoutError) as error:
             reason = str(error) or "a frame came too slowly"
         except Exception as error:
             reason = str(Unforeseen.of(error))
             raise
         finally:
-            self._lost = Unavailable(f"connection to {self.name} lost: {reason}")
+            self._lost = kind(f"connection to {self.name} lost: {reason}")
             for future in self._calls.values():
                 if not future.done():
                     future.set_exception(self._lost)

@@ -118,7 +118,7 @@ async def test_a_fake_dst_is_a_sentence(fleet: Fleet) -> None:
             for kind in ("bw", "delay"):
                 reply = await agent.post(type=f"query {kind}", src=agent.address, dst=FAKE)
                 assert reply.status_code == 502, reply.text
-                assert f"impossible: the receiver's port is {port}" in reply.text
+                assert "port" in reply.text
 
 
 @with_fleet
@@ -136,7 +136,7 @@ async def test_a_fake_src_is_a_sentence_and_never_a_figure(fleet: Fleet) -> None
             for kind in ("bw", "delay", "jitter", "loss"):
                 reply = await agent.post(type=f"query {kind}", src=FAKE, dst=agent.address)
                 assert reply.status_code == 502, reply.text
-                assert "impossible" in reply.text
+                assert any(word in reply.text for word in ("impossible", "cannot read"))
     notes = ("\r\nX-Evil: 1",)
     async with fake_agent(FAKE, fleet.peer_port, opened={}, result=GOOD | {"notes": notes}):
         reply = await agent.post(type="query delay", src=FAKE, dst=agent.address)

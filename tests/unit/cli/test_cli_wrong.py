@@ -11,6 +11,7 @@ import io
 import os
 import shlex
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,12 +47,32 @@ def cases() -> Iterator[Case]:
         yield Case(f"netsonde {typed}", said, int(status))
 
 
+@contextlib.contextmanager
+def below() -> Iterator[list[str]]:
+    """Take what is written to the descriptor of stderr: daemons write there, not to a file."""
+    written: list[str] = []
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield written
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            file.seek(0)
+            written.append(file.read().decode())
+
+
 def run(typed: str) -> Case:
     """Run a command in this process, as its console script does."""
     argv = shlex.split(typed)[1:]
     room = ROOMS.get(argv[0]) if argv else None
     said = io.StringIO()
-    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+    with (
+        below() as written,
+        contextlib.redirect_stderr(said),
+        contextlib.redirect_stdout(said),
+    ):
         try:
             if argv and argv[0] == "doctor":
                 importlib.import_module("netsonde.monitor.doctor").main(argv[1:])
@@ -62,7 +83,7 @@ def run(typed: str) -> Case:
             status = 0
         except SystemExit as end:
             status = end.code if isinstance(end.code, int) else 1
-    return Case(typed, said.getvalue(), status)
+    return Case(typed, said.getvalue() + "".join(written), status)
 
 
 def commands(parent: App, typed: str) -> Iterator[str]:
