@@ -62,3 +62,19 @@ def test_what_is_no_socket_is_refused_and_left_alone(tmp_path: Path, kind: str) 
     assert path.lstat() == before
     assert kind != "file" or path.read_text() == "important"
     assert kind == "dangling" or target.exists() or kind not in ("link", "to a socket")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a socket away")
+def test_it_is_given_to_the_agent_where_nobody_could_exchange_it(tmp_path: Path) -> None:
+    agent_uid = 65526
+    with bind(tmp_path / "m.sock", agent_uid) as listener:
+        assert (tmp_path / "m.sock").lstat().st_uid == agent_uid
+        assert isinstance(listener, socket.socket)
+    for mode, owner in ((0o777, 0), (0o755, agent_uid)):
+        theirs = tmp_path / f"{mode}"
+        theirs.mkdir()
+        theirs.chmod(mode)
+        os.chown(theirs, owner, owner)
+        with pytest.raises(Unavailable, match="others may write to"):
+            bind(theirs / "m.sock", agent_uid)
+        assert list(theirs.iterdir()) == []
