@@ -22,6 +22,7 @@ import structlog
 from netsonde import __version__
 from netsonde.agent.detectors import Detectors
 from netsonde.agent.http.app import application
+from netsonde.agent.http.budget import Budget
 from netsonde.agent.http.server import HttpServer
 from netsonde.agent.metrics import Metrics, Served
 from netsonde.agent.node import Node
@@ -113,6 +114,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "this host, loopback or link-local"
         ),
     ] = ()
+    http_names: Annotated[
+        tuple[str, ...],
+        msgspec.Meta(
+            description="names by which HTTP requests may call this host, besides its addresses, "
+            "its own name and localhost"
+        ),
+    ] = ()
+    answer_cpu_percent: Annotated[
+        int,
+        msgspec.Meta(ge=1, le=100, description="share of one CPU that answers over HTTP may take"),
+    ] = 50
     log_json: Annotated[bool, msgspec.Meta(description="write log lines as JSON")] = False
 
 
@@ -199,7 +211,7 @@ async def serve(
             refused=service.served.peers_refused,
         )
         service.served.peers = lambda: peers.slots.taken
-        http = HttpServer(application(service), listeners.http, service.served)
+        http = HttpServer(application(service, config.http_names), listeners.http, service.served)
         await http.rehearse()
         await service.webhooks.rehearse()
         service.served.by_status.clear()
@@ -247,7 +259,7 @@ def _service(
     prober: Prober,
     supervisor: Supervisor,
 ) -> Service:
-    served = Served()
+    served, budget = Served(), Budget(config.answer_cpu_percent)
     webhooks = Webhooks(
         ring=node.ring,
         keep=node.kept.change_webhooks,
@@ -266,10 +278,12 @@ def _service(
             query_deadline_ms=config.query_deadline_ms,
             software=software,
             wall_ns=time.time_ns,
+            spend_ns=budget.spend,
         ),
         webhooks=webhooks,
         software=software,
         served=served,
+        budget=budget,
         metrics=Metrics(
             node=node,
             webhooks=webhooks,

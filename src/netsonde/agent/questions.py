@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -46,11 +47,14 @@ class Questions:
         query_deadline_ms: int,
         software: str,
         wall_ns: Callable[[], int],
+        spend_ns: Callable[[int], None],
     ) -> None:
+        """Charge with `spend_ns` what other threads work."""
         self._node = node
         self._query_deadline_ms = query_deadline_ms
         self._software = software
         self._wall_ns = wall_ns
+        self._spend_ns = spend_ns
 
     def plan(self, asked: Asked) -> tuple[Plan, Scope]:
         """Check a question and settle what it leaves open.
@@ -82,8 +86,15 @@ class Questions:
             raise _unanswered(asked, gathered)
         if sum(_keys_held(one.part) for one in heard) > MOST_KEYS_AT_ONCE:
             # Parts never change, and the agent serves others meanwhile.
-            return await asyncio.to_thread(answered, plan, heard, self._software)
+            answer, work_ns = await asyncio.to_thread(self._answered, plan, heard)
+            self._spend_ns(work_ns)
+            return answer
         return answered(plan, heard, self._software)
+
+    def _answered(self, plan: Plan, heard: Sequence[Heard]) -> tuple[Answer, int]:
+        begun_ns = time.thread_time_ns()
+        answer = answered(plan, heard, self._software)
+        return answer, time.thread_time_ns() - begun_ns
 
     async def about_sketch(self, question: Question, scope: Scope | None) -> Answered:
         """Answer a question about one counter of a sketch.

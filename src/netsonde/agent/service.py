@@ -11,6 +11,7 @@ import asyncio
 import msgspec
 
 from netsonde.agent.detectors import Detectors
+from netsonde.agent.http.budget import Budget
 from netsonde.agent.metrics import Metrics, Served
 from netsonde.agent.node import Node
 from netsonde.agent.paths import Kind, Paths
@@ -39,6 +40,7 @@ class Service:
         questions: Questions,
         webhooks: Webhooks,
         served: Served,
+        budget: Budget,
         metrics: Metrics,
         software: str,
         query_deadline_ms: int,
@@ -49,6 +51,7 @@ class Service:
         self.questions = questions
         self.webhooks = webhooks
         self.served = served
+        self.budget = budget
         self.metrics = metrics
         self.ring = node.ring
         self.failures = failures

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from functools import cache
@@ -33,6 +34,34 @@ def read(body: bytes, kind: Any, decoder: msgspec.json.Decoder[Any] | None = Non
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         shown = body[:_SHOWN_BYTES].decode("utf-8", "replace")
         raise BadField("body", shown, f"JSON ({error})") from None
+
+
+def read_once(body: bytes, kind: Any, decoder: msgspec.json.Decoder[Any] | None = None) -> Any:
+    """Read JSON as a type, and refuse fields that it gives twice; raises BadField as `read`."""
+    made = read(body, kind, decoder)
+    check_once(body)
+    return made
+
+
+def check_once(body: bytes) -> None:
+    """Raise BadField for a field that JSON which can be read gives twice, however deep it is.
+
+    Readers differ in which of two they take (RFC 8259 §4). Time is linear.
+    """
+    try:
+        # Numbers are left alone: making one of many digits takes longer than linear time.
+        json.loads(body, object_pairs_hook=_once, parse_int=str, parse_float=str)
+    except (ValueError, RecursionError) as error:
+        shown = body[:_SHOWN_BYTES].decode("utf-8", "replace")
+        raise BadField("body", shown, f"JSON ({error})") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> None:
+    names: set[str] = set()
+    for name, value in pairs:
+        if name in names:
+            raise BadField(name, value or "", "one value; the object gives the field twice")
+        names.add(name)
 
 
 def check(made: msgspec.Struct) -> None:

@@ -109,23 +109,61 @@ async def test_silence_is_shown_to_be_life(fleet: Fleet) -> None:
 async def test_streams_are_few_and_end_with_their_clients(fleet: Fleet) -> None:
     (agent,) = await fleet.start(2)
     open_ones, comings = [], []
-    for _ in range(streams.MAX_STREAMS):
-        request = agent.client.build_request("GET", STREAM)
-        reply = await agent.client.send(request, stream=True)
-        open_ones.append(reply)
-        comings.append(frames(reply))
-        assert (await anext(comings[-1])) == {"": "netsonde"}
-    refused = await agent.client.get(STREAM)
-    assert refused.status_code == 503
-    assert str(streams.MAX_STREAMS) in refused.json()["detail"]
-    for reply in open_ones:
-        await reply.aclose()
+    async with another(agent, 41) as one, another(agent, 42) as other:
+        for client in (agent.client, one):
+            for _ in range(streams.OF_ONE):
+                request = client.build_request("GET", STREAM)
+                reply = await client.send(request, stream=True)
+                open_ones.append(reply)
+                comings.append(frames(reply))
+                assert (await anext(comings[-1])) == {"": "netsonde"}
+            refused = await client.get(STREAM)
+            assert refused.status_code == 503
+            assert f"{streams.OF_ONE} streams of 127.0.0" in refused.json()["detail"]
+            assert refused.headers["retry-after"] == "1"
+        refused = await other.get(STREAM)
+        assert refused.status_code == 503
+        assert f"all {streams.MAX_STREAMS}" in refused.json()["detail"]
+        for reply in open_ones:
+            await reply.aclose()
     async with asyncio.timeout(10):
         while True:
             async with agent.client.stream("GET", STREAM) as reply:
                 if reply.status_code == 200:
                     break
             await asyncio.sleep(POLL_S)
+
+
+@with_fleet
+async def test_of_streams_asked_for_at_once_too_many_are_refused_before_they_begin(
+    fleet: Fleet,
+) -> None:
+    """Whoever has a 200 has a stream."""
+    (agent,) = await fleet.start(2)
+    together = [await asyncio.open_connection(agent.address, fleet.http_port) for _ in range(30)]
+    request = f"GET {STREAM} HTTP/1.1\r\nHost: {agent.address}\r\n\r\n".encode()
+    for _, writer in together:
+        writer.write(request)
+    begun = 0
+    for reader, _ in together:
+        status = (await reader.readline()).split()[1]
+        await reader.readuntil(b"\r\n\r\n")
+        if status == b"200":
+            begun += 1
+            assert b": netsonde" in await reader.readuntil(b"netsonde\n")
+        else:
+            assert status == b"503"
+    assert begun == streams.OF_ONE
+    for _, writer in together:
+        writer.close()
+
+
+def another(agent: Agent, number: int) -> httpx.AsyncClient:
+    """Give a client of another address."""
+    return httpx.AsyncClient(
+        base_url=agent.client.base_url,
+        transport=httpx.AsyncHTTPTransport(local_address=f"127.0.0.{number}"),
+    )
 
 
 @with_fleet
@@ -163,9 +201,9 @@ async def test_a_client_that_takes_nothing_is_closed_by_the_kernel(fleet: Fleet)
 
 
 async def are_all_free(agent: Agent) -> bool:
-    """Whether as many streams as there may be can be had."""
+    """Whether as many streams as one may have can be had."""
     replies = []
-    for _ in range(streams.MAX_STREAMS):
+    for _ in range(streams.OF_ONE):
         request = agent.client.build_request("GET", STREAM)
         replies.append(await agent.client.send(request, stream=True))
     for reply in replies:

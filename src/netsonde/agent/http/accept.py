@@ -15,6 +15,7 @@ import socket
 from abc import abstractmethod
 from collections import Counter as Tally
 from collections.abc import Callable
+from typing import Any
 
 import structlog
 
@@ -89,7 +90,7 @@ class Acceptor:
         self._full = full
         self._loop = asyncio.get_running_loop()
         self._by_source: dict[str, dict[Guest, None]] = {}
-        self._coming: set[asyncio.Task[None]] = set()
+        self._coming: set[asyncio.Task[Any]] = set()
         self._resting: asyncio.TimerHandle | None = None
         self._failed = False
 
@@ -153,9 +154,7 @@ class Acceptor:
                 connection.send(self._full)
             connection.close()
             return
-        task = self._loop.create_task(self._serve(connection, source, of_host))
-        self._coming.add(task)
-        task.add_done_callback(self._coming.discard)
+        self._serve(connection, source, of_host)
 
     def _made_room(self, source: str) -> bool:
         """Close an idle connection of whoever has most, if that is more than this source's."""
@@ -167,7 +166,7 @@ class Acceptor:
                     return True
         return False
 
-    async def _serve(self, connection: socket.socket, source: str, of_host: bool) -> None:
+    def _serve(self, connection: socket.socket, source: str, of_host: bool) -> None:
         ended = False
 
         def end() -> None:
@@ -176,18 +175,23 @@ class Acceptor:
                 ended = True
                 self.slots.free(source, of_host=of_host)
                 of_source = self._by_source[source]
-                del of_source[protocol]
+                del of_source[guest]
                 if not of_source:
                     del self._by_source[source]
 
-        protocol = self._make(end)
-        self._by_source.setdefault(source, {})[protocol] = None
-        try:
-            await self._loop.connect_accepted_socket(lambda: protocol, connection)
-        except BaseException:
-            end()
-            connection.close()
-            raise
+        guest = self._make(end)
+        self._by_source.setdefault(source, {})[guest] = None
+        task = self._loop.create_task(self._loop.connect_accepted_socket(lambda: guest, connection))
+        self._coming.add(task)
+
+        def came(task: asyncio.Task[Any]) -> None:
+            self._coming.discard(task)
+            if task.cancelled() or task.exception() is not None:
+                self._refused["gone"] += 1
+                end()
+                connection.close()
+
+        task.add_done_callback(came)
 
 
 def places(total: int) -> Slots:

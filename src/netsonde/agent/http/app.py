@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
 from litestar import Litestar, MediaType, Request, Response, get, post
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
-from litestar.types import ExceptionHandlersMap, Message, Scope
+from litestar.types import ExceptionHandlersMap
 
 from netsonde.agent.http import (
     body,
@@ -19,10 +20,12 @@ from netsonde.agent.http import (
     messages,
     metrics,
     problem,
+    query,
     questions,
     tasks,
     webhooks,
 )
+from netsonde.agent.http.front import Front
 from netsonde.agent.http.streams import Streams
 from netsonde.agent.service import Service
 from netsonde.model import errors
@@ -39,8 +42,14 @@ AnyRequest = Request[Any, Any, Any]
 AnyResponse = Response[str] | Response[bytes]
 
 
-def application(service: Service) -> Litestar:
-    """Build the ASGI application over a service."""
+def application(service: Service, http_names: Iterable[str] = ()) -> Front:
+    """Build the ASGI application over a service, on a host that has these names besides."""
+
+    def refuse(request: AnyRequest, error: errors.NetsondeError) -> AnyResponse:
+        """Say why not; who comes at a bad time is counted."""
+        if isinstance(error, errors.Busy):
+            service.served.refused["busy"] += 1
+        return _refuse(request, error)
 
     def fail(request: AnyRequest, error: Exception) -> AnyResponse:
         """Say that nobody foresaw this; every other request goes on."""
@@ -48,7 +57,7 @@ def application(service: Service) -> Litestar:
         return _refuse(request, errors.Unforeseen.of(error))
 
     handlers: ExceptionHandlersMap = {
-        errors.NetsondeError: _refuse,
+        errors.NetsondeError: refuse,
         HTTPException: _refuse_http,
         TimeoutError: _refuse_slow,
         Exception: fail,
@@ -56,25 +65,21 @@ def application(service: Service) -> Litestar:
 
     routes = [*_prototype(service), *metrics.routes(service.metrics), *document.pages()]
 
-    async def count(message: Message, _: Scope) -> None:
-        if message["type"] == "http.response.start":
-            service.served.by_status[message["status"]] += 1
-
-    return Litestar(
+    app = Litestar(
         route_handlers=[*routes, *versioned(service)],
-        before_send=[count],
-        before_request=_have_body,
+        before_request=_check,
         exception_handlers=handlers,
         request_max_body_size=body.MAX_BODY_BYTES,
         openapi_config=None,
         logging_config=None,
     )
+    return Front(app, budget=service.budget, served=service.served, http_names=http_names)
 
 
 def versioned(service: Service) -> list[HTTPRouteHandler]:
     """Give the handlers of `/v1`, which the OpenAPI document describes."""
-    open_streams = Streams(service.failures)
-    service.served.open_streams = lambda: open_streams.open
+    open_streams = Streams(service.failures, service.budget)
+    service.served.open_streams = lambda: open_streams.slots.taken
     return [
         *tasks.routes(service.tasks),
         *questions.routes(service.questions, open_streams),
@@ -99,8 +104,13 @@ def _prototype(service: Service) -> list[HTTPRouteHandler]:
     return [greet, take]
 
 
-async def _have_body(request: AnyRequest) -> None:
-    """Wait for the whole body, which the framework keeps; raises TimeoutError."""
+async def _check(request: AnyRequest) -> None:
+    """Check parameters and wait for the whole body, which the framework keeps.
+
+    Raises BadField for a parameter, TimeoutError for a body.
+    """
+    if _is_versioned(request):
+        query.check(request)
     async with asyncio.timeout(BODY_S):
         await request.body()
 
@@ -109,14 +119,14 @@ def _is_versioned(request: AnyRequest) -> bool:
     return request.scope["path"].startswith(_VERSIONED)
 
 
-def _text(sentence: str, status: int) -> Response[str]:
-    return Response(sentence, status_code=status, media_type=MediaType.TEXT)
+def _text(sentence: str, status: int, headers: dict[str, str] | None = None) -> Response[str]:
+    return Response(sentence, status_code=status, media_type=MediaType.TEXT, headers=headers)
 
 
 def _refuse(request: AnyRequest, error: errors.NetsondeError) -> AnyResponse:
     if _is_versioned(request):
         return problem.refusal(error)
-    return _text(str(error), problem.status_of(error))
+    return _text(str(error), problem.status_of(error), problem.retry_after(error))
 
 
 def _refuse_http(request: AnyRequest, error: HTTPException) -> AnyResponse:

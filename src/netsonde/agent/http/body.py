@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from netsonde.model.errors import BadField
+from netsonde.model.strict import check_once
 
 MAX_BODY_BYTES = 64 << 10
 MAX_FIELDS = 32
@@ -33,9 +34,11 @@ def read(content_type: str, body: bytes) -> dict[str, object]:
 
 def _json(body: bytes) -> dict[str, object]:
     try:
-        return {**_OBJECT.decode(body)}
+        fields: dict[str, object] = {**_OBJECT.decode(body)}
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadField("body", _shown(body), f"a JSON object of plain values ({error})") from None
+    check_once(body)
+    return fields
 
 
 def _form(body: bytes) -> dict[str, object]:

@@ -27,9 +27,17 @@ _DESCRIPTION = (
     "carries its certificate: bounds, coverage, drops by cause. Errors are problems (RFC 9457) "
     "that name the field, its value and what is allowed."
 )
-_ALWAYS = (400, 408, 413, 500)
-"""Statuses that a request with a body may meet at any handler."""
-_POLICY = {"Content-Security-Policy": "default-src 'self'; style-src 'self' 'unsafe-inline'"}
+_ALWAYS = (400, 421, 500, 503)
+"""Statuses that a request may meet at any handler."""
+_WITH_BODY = (403, 408, 413, 415)
+"""Those that one which changes or starts something may meet besides."""
+_POLICY = {
+    "Content-Security-Policy": (
+        "default-src 'self'; style-src 'self' 'unsafe-inline'; base-uri 'none'; "
+        "form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Frame-Options": "DENY",
+}
 _FILES = {
     "/v1/openapi.json": ("openapi.json", "application/json"),
     "/v1/docs": ("docs.html", "text/html"),
@@ -68,7 +76,7 @@ def generated(handlers: Sequence[HTTPRouteHandler]) -> dict[str, Any]:
     for operations in document["paths"].values():
         for operation in operations.values():
             responses = operation["responses"]
-            for status in _ALWAYS if "requestBody" in operation else (500,):
+            for status in _ALWAYS + (_WITH_BODY if "requestBody" in operation else ()):
                 phrase = HTTPStatus(status).phrase
                 responses.setdefault(str(status), {"description": phrase})
             for status, response in responses.items():

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from litestar import get
+from litestar import Request, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import HeaderParameter, QueryParameter
 from litestar.response import Stream
@@ -16,6 +16,7 @@ from netsonde.agent.http.streams import Streams, Wanted
 from netsonde.model.detector import Event
 from netsonde.model.resource import EventPage
 
+AnyRequest = Request[Any, Any, Any]
 State = Literal["raised", "cleared"]
 After = Annotated[str | None, QueryParameter(description="id of the last event that is known")]
 Limit = Annotated[int, QueryParameter(ge=1, le=MAX_HELD, description="events of a page")]
@@ -50,11 +51,14 @@ def routes(ring: EventRing, open_streams: Streams) -> list[HTTPRouteHandler]:
         responses=problems(503),
     )
     def stream_events(
-        detector: ByDetector = None, chosen: ByState = None, last_event_id: LastEventId = None
+        request: AnyRequest,
+        detector: ByDetector = None,
+        chosen: ByState = None,
+        last_event_id: LastEventId = None,
     ) -> Stream:
         place = ring.last if last_event_id is None else ring.place(last_event_id)
         wanted = Wanted(detector, chosen)
-        return open_streams.respond(lambda: streams.of_events(ring, place, wanted))
+        return open_streams.respond(request, lambda: streams.of_events(ring, place, wanted))
 
     return [list_events, stream_events]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from http import HTTPStatus
 from typing import Any
@@ -11,6 +12,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.params import ParameterKwarg
 
+from netsonde.agent.http import query
 from netsonde.model import errors
 from netsonde.model.resource import Problem
 
@@ -42,13 +44,20 @@ def described(error: errors.NetsondeError) -> Problem:
     status = status_of(error)
     if isinstance(error, errors.BadField):
         value = _shown(error.value)
-        return _problem(status, str(error), error.field, value, error.allowed)
-    return _problem(status, str(error))
+        return said(status, str(error), error.field, value, error.allowed)
+    return said(status, str(error))
+
+
+def retry_after(error: errors.NetsondeError) -> dict[str, str]:
+    """Give the header that tells when to try again (RFC 9110 §10.2.3), where that makes sense."""
+    if error.retry_after_s is None:
+        return {}
+    return {"Retry-After": str(max(1, math.ceil(error.retry_after_s)))}
 
 
 def refusal(error: errors.NetsondeError) -> Response[bytes]:
     """Say why a request was refused."""
-    return _response(described(error))
+    return _response(described(error), retry_after(error))
 
 
 def http_refusal(
@@ -61,8 +70,9 @@ def http_refusal(
             413, f"field 'body' is too long; allowed: {allowed}", field="body", allowed=allowed
         )
     if isinstance(error, ValidationException) and isinstance(error.extra, list) and error.extra:
-        said = error.extra[0]
-        name, allowed = _asked_as(request, str(said.get("key", "request"))), str(said["message"])
+        first = error.extra[0]
+        name = _asked_as(request, str(first.get("key", "request")))
+        allowed = query.allowed(request, name) or str(first["message"])
         return respond(400, f"field '{name}' is refused: {allowed}", field=name, allowed=allowed)
     if missing := _MISSING.match(error.detail):
         allowed = f"a {missing[1]} parameter of that name"
@@ -80,17 +90,20 @@ def respond(
     headers: dict[str, str] | None = None,
 ) -> Response[bytes]:
     """Say why a request was refused, in other words."""
-    return _response(_problem(status, detail, field, value, allowed), headers)
+    return _response(said(status, detail, field, value, allowed), headers)
 
 
-def _problem(
+def said(
     status: int,
     detail: str,
     field: str | None = None,
     value: str | None = None,
     allowed: str | None = None,
 ) -> Problem:
-    """Its title says no more than its status, so its type is `about:blank` (RFC 9457 §4.2.1)."""
+    """Describe a refusal.
+
+    Its title says no more than its status, so its type is `about:blank` (RFC 9457 §4.2.1).
+    """
     return Problem(
         type="about:blank",
         title=HTTPStatus(status).phrase,

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
-from litestar import get, post
+from litestar import Request, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import JSONBody, QueryParameter
 from litestar.response import Stream
 
 from netsonde.agent.http import problem, streams
+from netsonde.agent.http.budget import Budget
 from netsonde.agent.http.document import problems
 from netsonde.agent.http.streams import Streams
 from netsonde.agent.http.strict import Strict
@@ -20,7 +21,7 @@ from netsonde.agent.questions import Questions
 from netsonde.model.answer import Answer
 from netsonde.model.asked import Asked
 from netsonde.model.errors import BadField, NetsondeError
-from netsonde.model.strict import read
+from netsonde.model.strict import read_once
 from netsonde.model.window import TICKS_PER_S, Window
 
 MAX_EVERY_TICKS = 600
@@ -28,6 +29,8 @@ MAX_EVERY_TICKS = 600
 
 AskedText = Annotated[str, QueryParameter(name="q", description="a question, as JSON")]
 Every = Annotated[str, QueryParameter(description="time between answers: 100ms to 60s")]
+
+AnyRequest = Request[Any, Any, Any]
 
 _ASKED = msgspec.json.Decoder(Asked)
 
@@ -55,16 +58,19 @@ def routes(questions: Questions, open_streams: Streams) -> list[HTTPRouteHandler
         media_type=streams.MEDIA_TYPE,
         responses=problems(400, 404, 503),
     )
-    def stream_answers(text: AskedText, every: Every = "1s") -> Stream:
-        asked: Asked = read(text.encode("utf-8", "replace"), Asked, _ASKED)
+    def stream_answers(request: AnyRequest, text: AskedText, every: Every = "1s") -> Stream:
+        asked: Asked = read_once(text.encode("utf-8", "replace"), Asked, _ASKED)
         every_s = _every_s(every)
         questions.plan(asked)
-        return open_streams.respond(lambda: answers(questions, asked, every_s))
+        budget = open_streams.budget
+        return open_streams.respond(request, lambda: answers(questions, asked, every_s, budget))
 
     return [ask, stream_answers]
 
 
-async def answers(questions: Questions, asked: Asked, every_s: float) -> AsyncIterator[bytes]:
+async def answers(
+    questions: Questions, asked: Asked, every_s: float, budget: Budget
+) -> AsyncIterator[bytes]:
     """Give the frames of a question's answers, for ever.
 
     Nothing is asked while the client does not take the former answer; it is told how many it so
@@ -74,7 +80,8 @@ async def answers(questions: Questions, asked: Asked, every_s: float) -> AsyncIt
     due = loop.time()
     while True:
         try:
-            answer = await questions.ask(asked)
+            await budget.admitted()
+            answer = await budget.metered(questions.ask(asked))
         except NetsondeError as error:
             yield streams.frame("problem", problem.described(error))
         else:

@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterator
 from typing import cast
 
 import uvicorn
-from litestar import Litestar
-from litestar.types import HTTPReceiveMessage, HTTPScope, Message
+from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Message
 
-from netsonde.agent.http.accept import Acceptor
+from netsonde.agent.http.accept import Acceptor, affordable, places
 from netsonde.agent.http.protocol import REQUEST_S, PromptProtocol
 from netsonde.agent.metrics import Served
 from netsonde.daemon.memory import give_back
@@ -34,13 +33,14 @@ _GIVE_BACK_S = 10
 
 
 class HttpServer:
-    """Serves an application on a listening socket; `run` until cancelled."""
+    """Serves an application on a listening socket; `run` until cancelled, and again if it fails."""
 
-    def __init__(self, app: Litestar, listener: socket.socket, served: Served) -> None:
+    def __init__(self, app: ASGIApp, listener: socket.socket, served: Served) -> None:
         """Count in `served` by cause whom it does not answer."""
         self._app = app
         self._listener = listener
-        config = uvicorn.Config(
+        self._refused = served.refused
+        self._config = uvicorn.Config(
             app,
             log_config=None,
             access_log=False,
@@ -51,20 +51,16 @@ class HttpServer:
             ws="none",
             timeout_keep_alive=REQUEST_S,
         )
-        self._server = _Uvicorn(config, listener, served.refused)
-        served.connections = lambda: self.slots.taken
-
-    @property
-    def slots(self) -> Slots:
+        self.slots = places(affordable())
         """Who has how many of its connections."""
-        return self._server.acceptor.slots
+        served.connections = lambda: self.slots.taken
 
     async def rehearse(self) -> None:
         """Answer one good and one bad message to nobody, so that all code is loaded afterwards.
 
         Whoever gives up root next may no longer be able to read where the code lies.
         """
-        self._server.config.load()
+        self._config.load()
         for method, path in _REHEARSED:
             await self._app(_scope(method, path), _Gone().receive, _unheard)
 
@@ -72,16 +68,19 @@ class HttpServer:
         """Serve; when cancelled, answer what is due at once and leave the rest."""
         # What it warns of is what clients send, as often as they like; that is counted.
         logging.getLogger("uvicorn").setLevel(logging.ERROR)
-        serving = asyncio.create_task(self._server.serve())
+        server = _Uvicorn(self._config, self._listener, self.slots, self._refused)
+        serving = asyncio.create_task(server.serve())
         try:
             await asyncio.shield(serving)
-        finally:
-            self._server.end()
+        except asyncio.CancelledError:
+            server.end()
             await asyncio.wait([serving])
+            self._listener.close()
+            raise
 
 
 def _scope(method: str, path: str) -> HTTPScope:
-    """Give the ASGI scope of a request without headers."""
+    """Give the ASGI scope of a request of this host's own."""
     return cast(
         HTTPScope,
         {
@@ -94,7 +93,7 @@ def _scope(method: str, path: str) -> HTTPScope:
             "raw_path": path.encode(),
             "query_string": b"",
             "root_path": "",
-            "headers": [],
+            "headers": [(b"host", b"localhost")],
             "client": None,
             "server": None,
             "extensions": {},
@@ -121,22 +120,26 @@ async def _unheard(_: Message) -> None:
 
 class _Uvicorn(uvicorn.Server):
     def __init__(
-        self, config: uvicorn.Config, listener: socket.socket, refused: Tally[str]
+        self,
+        config: uvicorn.Config,
+        listener: socket.socket,
+        slots: Slots,
+        refused: Tally[str],
     ) -> None:
         super().__init__(config)
         self._ended = asyncio.Event()
-        self.acceptor = Acceptor(listener, self._protocol, refused)
+        self._acceptor = Acceptor(listener, self._protocol, refused, slots)
         self._refused = refused
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Take connections at a door of our own."""
         self.servers = []
-        self.acceptor.start()
+        self._acceptor.start()
         self.started = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no more, and end as uvicorn does."""
-        self.acceptor.close()
+        self._acceptor.close()
         await super().shutdown(sockets)
 
     def _protocol(self, end: Callable[[], None]) -> PromptProtocol:

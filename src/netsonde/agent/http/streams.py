@@ -10,18 +10,29 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import msgspec
+from litestar import Request
 from litestar.response import Stream
 
 from netsonde.agent.event_ring import EventRing
 from netsonde.agent.http import problem
+from netsonde.agent.http.budget import Budget
+from netsonde.agent.http.front import at_end
 from netsonde.daemon.failures import Failures
+from netsonde.daemon.slots import Slots, is_of_host, source_of
 from netsonde.model.detector import Event
 from netsonde.model.errors import Busy, Unforeseen
 
 MAX_STREAMS = 16
 """Streams of one agent at a time."""
+OF_ONE = 8
+"""Of these, at most of one source."""
+FOR_HOST = 2
+"""Of these, kept for the host itself."""
+_NOBODY = ("127.0.0.1", 0)
 HEARTBEAT_S = 15.0
 """Seconds of silence after which a comment shows that the stream lives."""
 MEDIA_TYPE = "text/event-stream"
@@ -32,21 +43,28 @@ _AT_ONCE = 16
 class Streams:
     """The streams of one agent."""
 
-    def __init__(self, failures: Failures) -> None:
+    def __init__(self, failures: Failures, budget: Budget) -> None:
+        self.slots = Slots(MAX_STREAMS, of_one=OF_ONE, for_host=FOR_HOST)
+        self.budget = budget
         self._failures = failures
-        self.open = 0
 
-    def respond(self, frames: Callable[[], AsyncIterator[bytes]]) -> Stream:
-        """Stream frames; raises Busy when there are too many streams."""
-        if self.open >= MAX_STREAMS:
-            raise Busy(f"{MAX_STREAMS} streams are open; end one, or try again later")
+    def respond(
+        self, request: Request[Any, Any, Any], frames: Callable[[], AsyncIterator[bytes]]
+    ) -> Stream:
+        """Stream frames until the request ends; raises Busy when there are too many streams."""
+        client, server = request.scope["client"], request.scope["server"]
+        host, own = (client or _NOBODY)[0], (server or _NOBODY)[0]
+        source, of_host = source_of(host), is_of_host(host, own)
+        refused = self.slots.take(source, of_host=of_host)
+        if refused is not None:
+            of_one = refused == "source_quota"
+            most = f"{OF_ONE} streams of {source}" if of_one else f"all {MAX_STREAMS} streams"
+            raise Busy(f"{most} are open; end one, or try again later")
+        at_end(request.scope, partial(self.slots.free, source, of_host=of_host))
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return Stream(self._counted(frames), media_type=MEDIA_TYPE, headers=headers)
+        return Stream(self._said(frames), media_type=MEDIA_TYPE, headers=headers)
 
-    async def _counted(self, frames: Callable[[], AsyncIterator[bytes]]) -> AsyncIterator[bytes]:
-        if self.open >= MAX_STREAMS:  # as many came before the first frame of any
-            return
-        self.open += 1
+    async def _said(self, frames: Callable[[], AsyncIterator[bytes]]) -> AsyncIterator[bytes]:
         try:
             yield b": netsonde\n\n"
             async for one in frames():
@@ -54,8 +72,6 @@ class Streams:
         except Exception as error:  # whatever it is, it ends this stream alone, and says so
             self._failures.note("stream", error)
             yield frame("problem", problem.described(Unforeseen.of(error)))
-        finally:
-            self.open -= 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from litestar.exceptions import HTTPException
 from litestar.openapi.spec import Reference, Schema
 from litestar.typing import FieldDefinition
 
-from netsonde.model.strict import read
+from netsonde.model.strict import read_once
 
 
 class Strict(AbstractDTO[Any]):
@@ -29,10 +29,10 @@ class Strict(AbstractDTO[Any]):
 
     def decode_bytes(self, value: bytes) -> Any:
         """Read a body; raises BadField naming the field, its value and what is allowed."""
-        content_type = self.asgi_connection.headers.get("content-type", "application/json")
+        content_type = self.asgi_connection.headers.get("content-type", "")
         if content_type.partition(";")[0].strip().lower() != "application/json":
             raise HTTPException(status_code=415, detail="a body of application/json is needed")
-        return read(value, self.kind, self.decoder)
+        return read_once(value, self.kind, self.decoder)
 
     @classmethod
     def is_supported_model_type_field(cls, field_definition: FieldDefinition) -> bool:
