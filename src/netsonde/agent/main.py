@@ -122,9 +122,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = ()
     answer_cpu_percent: Annotated[
-        int,
-        msgspec.Meta(ge=1, le=100, description="share of one CPU that answers over HTTP may take"),
-    ] = 50
+        float,
+        msgspec.Meta(
+            gt=0,
+            le=100,
+            description="share of one CPU that answers over HTTP may take; beyond it questions are "
+            "refused, and told when to ask again",
+        ),
+    ] = 50.0
     log_json: Annotated[bool, msgspec.Meta(description="write log lines as JSON")] = False
 
 

@@ -14,12 +14,13 @@ import re
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from litestar.types import HTTPScope
 
 _AUTHORITY = re.compile(r"(\[[^\]]*\]|[^:\[\]@/\s]*)(?::[0-9]{0,5})?")
+_SITES = {b"origin": "Origin", b"sec-fetch-site": "Sec-Fetch-Site"}
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _STARTS = "/stream"
 """What a path that starts something, though by GET, ends with."""
@@ -41,11 +42,14 @@ class Refusal:
 
 def refusal(scope: HTTPScope, names: Iterable[str]) -> Refusal | None:
     """Tell why a request may not be what it says, None where it may; `names` are of this host."""
-    fields: dict[bytes, list[bytes]] = {}
+    hosts: list[str] = []
+    sites: list[tuple[str, str]] = []
     for name, value in scope["headers"]:
-        fields.setdefault(name, []).append(value)
-    hosts = [value.decode("latin-1") for value in fields.get(b"host", ())]
-    return _bad_host(hosts, scope["http_version"], names) or _bad_site(scope, fields, hosts)
+        if name == b"host":
+            hosts.append(value.decode("latin-1"))
+        elif name in _SITES:
+            sites.append((_SITES[name], value.decode("latin-1")))
+    return _bad_host(hosts, scope["http_version"], names) or _bad_site(scope, sites, hosts)
 
 
 def _bad_host(hosts: list[str], version: str, names: Iterable[str]) -> Refusal | None:
@@ -70,34 +74,34 @@ def is_of_this_host(authority: str, names: Iterable[str]) -> bool:
     if found is None:
         return False
     host = found[1].lower().removesuffix(".")
-    if host.startswith("["):
-        return _is_address(host[1:-1].partition("%")[0], ipaddress.IPv6Address)
-    if host == _LOCAL or _is_address(host, ipaddress.IPv4Address):
+    if host == _LOCAL or _is_address(host):
         return True
     own = socket.gethostname().lower().removesuffix(".")
     return bool(host) and host in {own, own.partition(".")[0], *map(str.lower, names)}
 
 
-def _is_address(text: str, kind: Any) -> bool:
+@lru_cache(maxsize=64)
+def _is_address(host: str) -> bool:
     try:
-        kind(text)
+        if host.startswith("["):
+            ipaddress.IPv6Address(host[1:-1].partition("%")[0])
+        else:
+            ipaddress.IPv4Address(host)
     except ValueError:
         return False
     return True
 
 
 def _bad_site(
-    scope: HTTPScope, fields: dict[bytes, list[bytes]], hosts: list[str]
+    scope: HTTPScope, sites: Iterable[tuple[str, str]], hosts: list[str]
 ) -> Refusal | None:
     if scope["method"] in _SAFE and not scope["path"].endswith(_STARTS):
         return None
     allowed = "this agent's own pages, and programs, which send no such header"
-    for name in ("Origin", "Sec-Fetch-Site"):
-        for value in fields.get(name.lower().encode(), ()):
-            text = value.decode("latin-1")
-            if not (_is_own(text, hosts) if name == "Origin" else text in _OF_ITSELF):
-                detail = f"header '{name}' is {text!r:.120}; allowed: {allowed}"
-                return Refusal(403, "origin", detail, name, text, allowed)
+    for name, text in sites:
+        if not (_is_own(text, hosts) if name == "Origin" else text in _OF_ITSELF):
+            detail = f"header '{name}' is {text!r:.120}; allowed: {allowed}"
+            return Refusal(403, "origin", detail, name, text, allowed)
     return None
 
 

@@ -55,6 +55,7 @@ class PromptProtocol(HttpToolsProtocol, asyncio.BufferedProtocol, Guest):
         self._chunked = False
         self._body_bytes_left = 0
         self._framing_bytes = 0
+        self._piece_bytes = 0
         self._watched = False
 
     @property
@@ -106,7 +107,7 @@ class PromptProtocol(HttpToolsProtocol, asyncio.BufferedProtocol, Guest):
         """Begin a request."""
         super().on_message_begin()
         self._between = False
-        self._framing_bytes = 0
+        self._framing_bytes = self._piece_bytes
 
     def on_headers_complete(self) -> None:
         """Learn how far its body goes."""
@@ -171,6 +172,7 @@ class PromptProtocol(HttpToolsProtocol, asyncio.BufferedProtocol, Guest):
         return piece
 
     def _parse(self, piece: bytes) -> None:
+        self._piece_bytes = len(piece)
         self._framing_bytes += len(piece)
         self.data_received(piece)
         if self._framing_bytes > MAX_FRAMING_BYTES and not self.transport.is_closing():
