@@ -129,7 +129,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             description="share of one CPU that answers over HTTP may take; beyond it questions are "
             "refused, and told when to ask again",
         ),
-    ] = 50.0
+    ] = 40.0
     log_json: Annotated[bool, msgspec.Meta(description="write log lines as JSON")] = False
 
 
