@@ -36,6 +36,7 @@ from netsonde.sketch.distribution import Population, entropy, histogram, quantil
 from netsonde.sketch.part import Part
 from netsonde.sketch.planning import DEFAULT_K, MAX_ROWS, Plan
 from netsonde.sketch.series import Series
+from netsonde.sketch.sets import ascending
 from netsonde.sketch.summary import Counts, Flags, Summary
 from netsonde.sketch.summary import Keys as Rows
 
@@ -207,7 +208,7 @@ class _Answering:
 
     def _change(self, asked: Change) -> told.ChangeAnswer:
         kind, parts = self._by, (self._summary(0), self._summary(1))
-        keys = np.unique(np.concatenate([part.keys for part in parts]))
+        keys = ascending(np.concatenate([part.keys for part in parts]))
         now, before = (_counts_of(part, keys) for part in parts)
         lower, upper = now[0] - before[2], now[2] - before[0]
         estimate = now[1] - before[1]

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from netsonde.model.answer import Bin, RealBound
 from netsonde.model.bound import Bound
+from netsonde.sketch.sets import ascending
 from netsonde.sketch.summary import Counts, Summary
 
 Reals = NDArray[np.float64]
@@ -187,7 +188,7 @@ def entropy(keys: Population) -> RealBound:
     if keys.exact or n.upper == 0:
         return RealBound(lower=guess, estimate=guess, upper=guess)
     pouring = _Pouring(keys)
-    ends = np.unique(np.geomspace(max(1, n.lower), n.upper, _PIECES + 1)).tolist()
+    ends = ascending(np.geomspace(max(1, n.lower), n.upper, _PIECES + 1)).tolist()
     ends[0], ends[-1] = float(max(1, n.lower)), float(n.upper)
     pieces = list(pairwise(ends)) or [(ends[0], ends[0])]
     lower = min(log2(a) - pouring.most(b) / a for a, b in pieces)

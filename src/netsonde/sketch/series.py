@@ -22,6 +22,7 @@ from netsonde.model.number import MAX_TICK
 from netsonde.model.text import Text2000
 from netsonde.model.window import MAX_POINTS
 from netsonde.sketch.columns import MAX_PART_BYTES, packed, packed_bounds, unpacked, unpacked_bounds
+from netsonde.sketch.sets import ascending
 
 Steps = NDArray[np.int64]
 """Shape (n,): a number for each step."""
@@ -73,7 +74,7 @@ class Series:
         asked = (first.fingerprint, first.step_ticks)
         if any((part.fingerprint, part.step_ticks) != asked for part in parts):
             raise ProtocolError("series of different questions cannot be merged")
-        ticks = np.unique(np.concatenate([part.first_ticks for part in parts]))
+        ticks = ascending(np.concatenate([part.first_ticks for part in parts]))
         if len(ticks) > MAX_POINTS:
             raise ProtocolError(f"{len(ticks)} steps together, over {MAX_POINTS}")
         columns, counted = np.zeros((4, len(ticks)), np.int64), np.zeros(len(ticks), np.bool_)

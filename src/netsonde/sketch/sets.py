@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,16 @@ def hashed(members: Rows, seed: int) -> NDArray[np.uint64]:
         mixed ^= mixed >> np.uint64(29)
     mixed *= _ODD[0]
     return mixed
+
+
+def ascending(values: NDArray[Any]) -> NDArray[Any]:
+    """Give the different values in order.
+
+    Asked for the values alone, numpy would load its masked arrays first: a megabyte, and not to be
+    had by a process that may no longer read where they lie.
+    """
+    different, _ = np.unique(values, return_counts=True)
+    return different
 
 
 def distinct(members: Rows) -> tuple[Rows, Places]:
