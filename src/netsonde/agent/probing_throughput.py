@@ -15,10 +15,12 @@ import struct
 import time
 from collections import Counter
 from concurrent.futures import Executor
+from functools import partial
 
 from netsonde.agent.kernel_stamps import family_of
 from netsonde.agent.probing_limits import Reservation
-from netsonde.model.errors import ProbeFailed
+from netsonde.daemon.threads import begun
+from netsonde.model.errors import Busy, ProbeFailed
 from netsonde.probe import throughput
 from netsonde.probe.stamp import COOKIE_BYTES
 
@@ -84,8 +86,12 @@ class Receiver:
         return (self._ended_mono_ns or time.monotonic_ns()) - self._begun_mono_ns
 
     def start(self, threads: Executor) -> None:
-        """Begin to accept, in a thread."""
-        self._finished = asyncio.get_running_loop().run_in_executor(threads, self._run)
+        """Begin to accept, in a thread; raises Busy, and closes it, where there is none."""
+        try:
+            self._finished = begun(threads, self._run)
+        except Busy:
+            self._listener.close()
+            raise
         self._finished.add_done_callback(self._close_sockets)
 
     def stop(self) -> None:
@@ -185,16 +191,15 @@ async def transfer(
 ) -> throughput.Transfer:
     """Send from `address` to a receiver until its goodput is known or a cap is reached.
 
-    Raises ProbeFailed when dst cannot be reached, closes early or stops acknowledging. The
-    connection is reset on the way out, so nothing queued is sent afterwards. Writes to `cost` what
-    was sent and for how long.
+    Raises ProbeFailed when dst cannot be reached, closes early or stops acknowledging, Busy when
+    there is no thread to send from, OSError when there is no socket. The connection is reset on the
+    way out, so nothing queued is sent afterwards. Writes to `cost` what was sent and for how long.
     """
     with socket.socket(family_of(dst), socket.SOCK_STREAM) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         await _connect(connection, address, dst, port, cookie)
-        loop = asyncio.get_running_loop()
         first = _sample(connection)
-        sending = loop.run_in_executor(threads, _fill, connection, plan.max_bytes)
+        sending = begun(threads, partial(_fill, connection, plan.max_bytes))
         try:
             return await _watch(connection, sending, throughput.Estimator(plan, first), first, dst)
         finally:

@@ -6,9 +6,11 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from netsonde.agent.node import Node
 from netsonde.agent.tasks import device_refused, reasons, resolved, scope_for
+from netsonde.daemon.threads import begun
 from netsonde.model.answer import Answer
 from netsonde.model.asked import Asked
 from netsonde.model.coverage import Coverage
@@ -74,7 +76,8 @@ class Questions:
 
     async def ask(self, asked: Asked) -> Answer:
         """Answer a question; raises as `plan`, and where no host answered BadField when all of them
-        refused the same field of it, Unavailable otherwise."""
+        refused the same field of it, Unavailable otherwise. Busy where there is no thread for much.
+        """
         plan, scope = self.plan(asked)
         gathered = await self._gather_all(plan.questions, scope)
         heard = [
@@ -86,7 +89,7 @@ class Questions:
             raise _unanswered(asked, gathered)
         if sum(_keys_held(one.part) for one in heard) > MOST_KEYS_AT_ONCE:
             # Parts never change, and the agent serves others meanwhile.
-            answer, work_ns = await asyncio.to_thread(self._answered, plan, heard)
+            answer, work_ns = await begun(None, partial(self._answered, plan, heard))
             self._spend_ns(work_ns)
             return answer
         return answered(plan, heard, self._software)

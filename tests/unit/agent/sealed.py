@@ -43,11 +43,12 @@ def run() -> None:
     async def served(*given: object) -> None:
         *first, loaded = given
 
-        def sealed() -> None:
-            loaded()  # type: ignore[operator]
+        def sealed() -> object:
+            given_up = loaded()  # type: ignore[operator]
             seal.closed = True
+            return given_up
 
-        await serve(*first, sealed)  # type: ignore[arg-type]
+        await serve(*first, sealed)  # type: ignore[arg-type, call-arg]
 
     def fail(_: Detectors) -> None:
         raise ZeroDivisionError

@@ -2,18 +2,15 @@
 
 import asyncio
 import json
-import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from importlib import resources
 from pathlib import Path
 
-import httpx
 import sealed
-from fleet import POLL_S, TableMonitor, event, free_port
-from test_agent_metrics import STATUS
+from fleet import POLL_S, event, free_port
+from process import Process
 
 PAGES = ("/", "/metrics", "/nowhere", "/v1/docs", "/v1/docs.js", "/v1/openapi.json")
 SKETCH = {"sketch_id": 0, "counter_key_type": "src"}
@@ -47,44 +44,6 @@ ASKED: list[dict[str, object]] = [
     {"ask": "count", "window": "2023-11-14T22:13:20Z/2023-11-14T22:14:20Z"},
     {"ask": "nonsense"},
 ]
-
-
-class Process:
-    """One sealed agent, with a monitor of tables."""
-
-    def __init__(self, number: int, directory: Path, ports: tuple[int, int]) -> None:
-        self.address, self.ports = f"127.0.0.{number}", ports
-        self.directory = directory / str(number)
-        self.directory.mkdir()
-        self.monitor = TableMonitor(directory / f"{number}.sock", {"src": {"127.0.0.9": 1}})
-        self.monitor.status = STATUS
-        self.said = ""
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator["Process"]:
-        await self.monitor.start()
-        self.monitor.path.chmod(0o777)
-        self.directory.chmod(0o777)
-        agent = await asyncio.create_subprocess_exec(
-            sys.executable,
-            sealed.__file__,
-            *("--listen", f"{self.address}:{self.ports[0]}", "--peer-port", str(self.ports[1])),
-            *("--monitor-socket", str(self.monitor.path), "--state-dir", str(self.directory)),
-            *("--probe-max-ms", "100", "--webhook-allow", "127.0.0.0/8"),
-            stderr=asyncio.subprocess.PIPE,
-        )
-        try:
-            await asyncio.wait_for(self.monitor.connected.wait(), 20)
-            base = f"http://{self.address}:{self.ports[0]}"
-            async with httpx.AsyncClient(base_url=base, timeout=10, trust_env=False) as self.client:
-                yield self
-            agent.terminate()
-            self.said = (await agent.communicate())[1].decode()
-            assert agent.returncode == 0, self.said
-        finally:
-            if agent.returncode is None:
-                agent.kill()
-            await self.monitor.stop()
 
 
 async def use(root: Process, leaf: Process) -> None:
@@ -201,7 +160,7 @@ def test_an_agent_needs_nothing_that_was_not_loaded_at_its_start() -> None:
 
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)  # pytest's own is closed to the user that an agent becomes
-        agents = [Process(number, Path(name), ports) for number in (2, 3)]
+        agents = [Process(n, Path(name), ports, [sealed.__file__]) for n in (2, 3)]
         asyncio.run(story())
     said = [line for agent in agents for line in agent.said.splitlines()]
     assert any("ZeroDivisionError" in line for line in said), "a failure was among what it did"
