@@ -208,7 +208,7 @@ class Dialer:
                 hello = await frames.read(reader, peer.MESSAGES)
         except (OSError, TimeoutError) as error:
             raise Unavailable(
-                f"the agent of {name} did not greet: {error or 'no answer'}"
+                f"the agent of {name} did not greet: {str(error) or 'no answer'}"
             ) from None
         check_hello(hello, name)
 

@@ -100,6 +100,10 @@ class Prober:
                     result = await run(dst, call)
         except TimeoutError:
             raise ProbeFailed(f"the {kind} test to {dst} did not end in its time") from None
+        except OSError as error:  # no descriptor, no memory, no address
+            raise ProbeFailed(
+                f"the {kind} test to {dst} cannot be made from {self._address}: {error.strerror}"
+            ) from None
         checks.check_result(result)
         return result
 

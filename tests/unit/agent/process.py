@@ -49,7 +49,7 @@ class Process:
         ended = asyncio.create_task(agent.wait())
         try:
             await asyncio.wait({connected, ended}, return_when=asyncio.FIRST_COMPLETED)
-            assert agent.returncode is None, await agent.stderr.read()
+            assert agent.returncode is None, (await agent.communicate())[1]
             base = f"http://{self.address}:{self.ports[0]}"
             async with httpx.AsyncClient(base_url=base, timeout=10, trust_env=False) as self.client:
                 yield self
@@ -61,4 +61,5 @@ class Process:
             ended.cancel()
             if agent.returncode is None:
                 agent.kill()
+                self.said = (await agent.communicate())[1].decode()
             await self.monitor.stop()
