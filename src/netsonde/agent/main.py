@@ -216,7 +216,8 @@ async def serve(
             refused=service.served.peers_refused,
         )
         service.served.peers = lambda: peers.slots.taken
-        http = HttpServer(application(service, config.http_names), listeners.http, service.served)
+        app = application(service, config.http_names)
+        http = HttpServer(app, listeners.http, service.served, failures)
         await http.rehearse()
         await service.webhooks.rehearse()
         service.served.by_status.clear()

@@ -34,6 +34,7 @@ class Process:
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Process"]:
         """Run it until the end of the block; it must then end by itself."""
+        self.monitor.connected.clear()
         await self.monitor.start()
         self.monitor.path.chmod(0o777)
         agent = await asyncio.create_subprocess_exec(

@@ -12,6 +12,7 @@ from litestar.response import Stream
 
 from netsonde.agent.http.server import HttpServer
 from netsonde.agent.metrics import Served
+from netsonde.daemon.failures import Failures
 
 HOST = "127.0.0.2"
 GREETING = "small"
@@ -105,7 +106,7 @@ def running(
 
     async def serve() -> None:
         served = Served()
-        http = HttpServer(make(lambda: made[0]), listener, served)
+        http = HttpServer(make(lambda: made[0]), listener, served, Failures())
         made.append(Serving(http, listener.getsockname()[1], served.refused))
         await http.rehearse()
         task = asyncio.create_task(http.run())

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from importlib import resources
 from pathlib import Path
 
+import httpx
 import sealed
 from fleet import POLL_S, event, free_port
 from process import Process
@@ -152,10 +153,17 @@ async def raw(address: str, port: int, *sent: bytes) -> None:
 
 def test_an_agent_needs_nothing_that_was_not_loaded_at_its_start() -> None:
     ports = free_port(), free_port()
+    failed: list[str] = []
+
+    async def keep(reply: httpx.Response) -> None:
+        if reply.status_code == 500:
+            failed.append(reply.url.path)
 
     async def story() -> None:
         async with AsyncExitStack() as stack:
             running = [await stack.enter_async_context(one.running()) for one in agents]
+            for agent in running:
+                agent.client.event_hooks = {"response": [keep]}
             await asyncio.wait_for(use(*running), 50)
 
     with tempfile.TemporaryDirectory() as name:
@@ -163,5 +171,6 @@ def test_an_agent_needs_nothing_that_was_not_loaded_at_its_start() -> None:
         agents = [Process(n, Path(name), ports, [sealed.__file__]) for n in (2, 3)]
         asyncio.run(story())
     said = [line for agent in agents for line in agent.said.splitlines()]
+    assert {path.partition("/port_scan")[0] for path in failed} == {"/v1/detectors"}
     assert any("ZeroDivisionError" in line for line in said), "a failure was among what it did"
     assert [line for line in said if line.startswith(sealed.REFUSED)] == []

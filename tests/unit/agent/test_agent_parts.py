@@ -34,6 +34,8 @@ KINDS = {
     "request": called("PeerServer._answer"),
     "member": called("carried_out.<locals>.one"),
     "message": called("RequestResponseCycle.run_asgi"),
+    "http": part("http"),
+    "serving": called("Server.serve"),
 }
 TYPES = [
     ValueError,
@@ -173,6 +175,8 @@ SEARCHED = {
     "request": Searched(World.connected_anew, "answer"),
     "member": Searched(World.asked, "answer"),
     "message": Searched(World.asked, "answer"),
+    "http": Searched(World.served_anew, "http", (), 0),
+    "serving": Searched(World.served_anew, "http", (), 0),
 }
 
 

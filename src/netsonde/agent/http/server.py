@@ -10,14 +10,17 @@ from collections import Counter as Tally
 from collections.abc import Callable, Iterator
 from typing import cast
 
+import structlog
 import uvicorn
 from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Message
 
 from netsonde.agent.http.accept import Acceptor, affordable, places
 from netsonde.agent.http.protocol import REQUEST_S, PromptProtocol
 from netsonde.agent.metrics import Served
+from netsonde.daemon.failures import Failures
 from netsonde.daemon.memory import give_back
 from netsonde.daemon.slots import Slots
+from netsonde.model.errors import Unavailable
 
 _REHEARSED = (
     ("GET", "/"),
@@ -31,12 +34,17 @@ _REHEARSED = (
 
 _GIVE_BACK_S = 10
 
+log = structlog.get_logger()
+
 
 class HttpServer:
     """Serves an application on a listening socket; `run` until cancelled, and again if it fails."""
 
-    def __init__(self, app: ASGIApp, listener: socket.socket, served: Served) -> None:
+    def __init__(
+        self, app: ASGIApp, listener: socket.socket, served: Served, failures: Failures
+    ) -> None:
         """Count in `served` by cause whom it does not answer."""
+        self._failures = failures
         self._app = app
         self._listener = listener
         self._refused = served.refused
@@ -65,16 +73,18 @@ class HttpServer:
             await self._app(_scope(method, path), _Gone().receive, _unheard)
 
     async def run(self) -> None:
-        """Serve; when cancelled, answer what is due at once and leave the rest."""
-        # What it warns of is what clients send, as often as they like; that is counted.
-        logging.getLogger("uvicorn").setLevel(logging.ERROR)
+        """Serve; when cancelled, answer what is due at once and leave the rest. Never returns."""
+        _heard_by(_Complaints(self._failures))
         server = _Uvicorn(self._config, self._listener, self.slots, self._refused)
         serving = asyncio.create_task(server.serve())
         try:
-            await asyncio.shield(serving)
+            try:
+                await asyncio.shield(serving)
+                raise Unavailable("the HTTP server ended by itself")
+            finally:
+                server.end()
+                await asyncio.wait([serving])
         except asyncio.CancelledError:
-            server.end()
-            await asyncio.wait([serving])
             self._listener.close()
             raise
 
@@ -172,3 +182,24 @@ class _Uvicorn(uvicorn.Server):
         """Stop serving without waiting for anybody."""
         self.should_exit = self.force_exit = True
         self._ended.set()
+
+
+class _Complaints(logging.Handler):
+    """What uvicorn would log. What it warns of is what clients send, and counted elsewhere."""
+
+    def __init__(self, failures: Failures) -> None:
+        super().__init__(logging.ERROR)
+        self._failures = failures
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None:
+            self._failures.note("answer", error)
+        else:
+            log.error("http", message=record.getMessage())
+
+
+def _heard_by(complaints: _Complaints) -> None:
+    logger = logging.getLogger("uvicorn")
+    logger.handlers = [complaints]
+    logger.propagate = False
