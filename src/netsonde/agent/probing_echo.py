@@ -70,6 +70,13 @@ class Reflector:
         self.stop()
 
     def _on_readable(self) -> None:
+        try:
+            self._take()
+        except Exception:
+            self.stop()  # else it is called again at once, for ever; the loop notes what it was
+            raise
+
+    def _take(self) -> None:
         for datagram in self._socket.arrivals():
             host, port = datagram.source
             if host != self._src or port < _LOWEST_USER_PORT:
@@ -98,7 +105,8 @@ class _Sender:
 
     def __init__(self, open_socket: StampedSocket, exchange: echo.Exchange) -> None:
         self.dropped: Counter[str] = Counter()
-        self.complete = asyncio.Event()
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when all replies have come, or with what nobody foresaw."""
         self._socket = open_socket
         self._exchange = exchange
         self._sequences: list[int] = []
@@ -119,7 +127,15 @@ class _Sender:
             self._sequences.append(sequence)
 
     def on_readable(self) -> None:
-        """Take departure stamps and replies."""
+        """Take departure stamps and replies, until it has ended."""
+        try:
+            self._take()
+        except Exception as error:
+            asyncio.get_running_loop().remove_reader(self._socket.fileno())
+            if not self.ended.done():
+                self.ended.set_exception(error)
+
+    def _take(self) -> None:
         for number, sent_wall_ns in self._socket.departures():
             if self._numbered and number < len(self._sequences):
                 self._exchange.stamped(self._sequences[number], sent_wall_ns)
@@ -129,8 +145,8 @@ class _Sender:
             )
             if drop is not None:
                 self.dropped[drop] += 1
-        if self._exchange.complete:
-            self.complete.set()
+        if self._exchange.complete and not self.ended.done():
+            self.ended.set_result(None)
 
 
 async def exchange(
@@ -162,7 +178,7 @@ async def exchange(
             await _send_all(sender, schedule)
             with suppress(TimeoutError):
                 async with asyncio.timeout(REPLY_TIMEOUT_S):
-                    await sender.complete.wait()
+                    await sender.ended
         finally:
             loop.remove_reader(open_socket.fileno())
             dropped.update(sender.dropped)

@@ -16,6 +16,7 @@ from netsonde.agent.http import tasks
 from netsonde.agent.monitor_link import MonitorLink
 from netsonde.agent.paths import Paths
 from netsonde.overlay.tree import Tree
+from netsonde.probe import echo
 from netsonde.wire import peer
 from netsonde.wire.frame import HEADER
 
@@ -163,6 +164,28 @@ def test_news_that_cannot_be_taken_cost_that_connection_alone(
         async with asyncio.timeout(10):
             while not (await root.client.get("/v1/events")).json()["events"]:
                 await asyncio.sleep(POLL_S)
+
+    story(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "status"), [(echo.Reflector, "handle", 502), (echo.Exchange, "reply", 500)]
+)
+def test_a_probe_that_fails_at_either_end_fails_once(
+    where: type, name: str, status: int, tmp_path, monkeypatch
+) -> None:
+    @with_fleet
+    async def story(fleet: Fleet) -> None:
+        fleet.probe_max_ms = 100
+        root, child = await fleet.start(2, 3)
+        path = {"src": root.address, "dst": child.address}
+        mend = failing(monkeypatch, where, name)
+        assert (await root.post(type="query delay", **path)).status_code == status
+        mend()
+        assert (await root.post(type="query delay", **path)).status_code == 200
+        failed = await failures(root)
+        failed.update(await failures(child))
+        assert list(failed.values()) == [1]
 
     story(tmp_path)
 
