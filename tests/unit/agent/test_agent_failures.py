@@ -82,9 +82,8 @@ def test_a_request_is_answered_500_with_a_sentence(tmp_path, monkeypatch) -> Non
 def test_a_member_that_fails_is_missing_and_says_why(tmp_path, monkeypatch) -> None:
     @with_fleet
     async def story(fleet: Fleet) -> None:
+        fleet.query_deadline_ms = 10_000
         root, child = await family(fleet)
-        for agent in (root, child):
-            agent.monitor.tables = {}
         ask = MonitorLink.ask
 
         async def fail_below(link: MonitorLink, *question: Any) -> Any:
