@@ -34,6 +34,8 @@ class Fault:
     def __init__(self, kinds: dict[str, Callable[[Coroutine[Any, Any, Any]], bool]]) -> None:
         self._kinds = kinds
         self._tasks: dict[asyncio.Task[Any], str] = {}
+        self.unknown: set[str] = set()
+        """Coroutine functions of the program that ran as tasks and are of no kind."""
         self._armed: str | None = None
         self._left = 0
         self._error: Exception | None = None
@@ -59,6 +61,8 @@ class Fault:
     ) -> asyncio.Task[Any]:
         kind = next((name for name, fits in self._kinds.items() if fits(coroutine)), None)
         if kind is None:
+            if "/netsonde/" in getattr(getattr(coroutine, "cr_code", None), "co_filename", ""):
+                self.unknown.add(_name(coroutine))
             return asyncio.Task(coroutine, loop=loop, **more)
         task = asyncio.Task(_awaited(self._driven(coroutine, kind)), loop=loop, **more)
         self._tasks[task] = kind
@@ -102,7 +106,10 @@ class Fault:
 
 
 def _name(coroutine: Coroutine[Any, Any, Any]) -> str:
-    return getattr(coroutine, "__qualname__", "")
+    name: str = getattr(coroutine, "__qualname__", "")
+    if name == "TaskHandle._run_coro":  # of anyio
+        return _name(coroutine.cr_frame.f_locals["self"].coro)
+    return name
 
 
 async def _awaited(driven: Awaitable[object]) -> object:
