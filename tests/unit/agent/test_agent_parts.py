@@ -32,6 +32,7 @@ KINDS = {
     "peers": part("peers"),
     "peer": called("PeerServer._serve"),
     "request": called("PeerServer._answer"),
+    "idling": called("PeerServer._end_when_idle"),
     "member": called("carried_out.<locals>.one"),
     "message": called("RequestResponseCycle.run_asgi"),
     "stream": called("ASGIStreamingResponse._stream"),
@@ -126,10 +127,11 @@ class World:
 
     async def happened(self, agent: Agent) -> None:
         """Let something happen that the root must have, and its webhook be told."""
-        alarm = event(agent.address, next(self.numbers), wall_ns=time.time_ns())
-        agent.monitor.happen(alarm)
+        number = next(self.numbers)
+        said = f"this is number {number}"
+        agent.monitor.happen(event(agent.address, number, wall_ns=time.time_ns(), sentence=said))
         async with asyncio.timeout(1):
-            while identified(alarm).id not in [body["id"] for body in self.receiver.bodies]:
+            while said not in [body["sentence"] for body in self.receiver.bodies]:
                 await asyncio.sleep(POLL_S)
 
     async def watched_anew(self) -> None:
@@ -215,6 +217,7 @@ SEARCHED = {
     "peers": Searched(World.served_anew, "peers", (), first=0),
     "peer": Searched(World.connected_anew, "peer", (OSError,), first=0),
     "request": Searched(World.connected_anew, "answer"),
+    "idling": Searched(World.connected_anew, "peer", (OSError,)),
     "member": Searched(World.asked, "answer"),
     "message": Searched(World.asked, "answer"),
     "http": Searched(World.served_anew, "http", (), first=0),
