@@ -20,7 +20,6 @@ from test_agent_webhooks import Receiver
 
 from netsonde.agent import child, event_flow, metrics, monitor_link, webhooks
 from netsonde.daemon import supervisor
-from netsonde.overlay.events import identified
 
 KINDS = {
     "child": part("child"),
