@@ -35,7 +35,7 @@ KINDS = {
     "member": called("carried_out.<locals>.one"),
     "message": called("RequestResponseCycle.run_asgi"),
     "stream": called("ASGIStreamingResponse._stream"),
-    "door": called("Acceptor._serve"),
+    "door": called("BaseEventLoop.connect_accepted_socket"),
     "http": part("http"),
     "serving": called("Server.serve"),
 }
