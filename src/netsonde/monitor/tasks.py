@@ -116,14 +116,14 @@ class Tasks:
 
         Never raises: when something fails all begin anew, and know what they miss.
         """
-        mark = Mark(closed.epoch, closed.tick.id, self.seen + Seen.of(closed.tick))
-        self._seen, self._last_tick = mark.seen, mark.tick
+        self._seen, self._last_tick = self._seen + Seen.of(closed.tick), closed.tick.id
         try:
-            self._absorb(closed, mark)
+            self._absorb(closed)
         except Exception as error:  # the tick may be half taken, and the next one comes
             self._begin_anew(error)
 
-    def _absorb(self, closed: Closed, mark: Mark) -> None:
+    def _absorb(self, closed: Closed) -> None:
+        mark = Mark(closed.epoch, closed.tick.id, self._seen)
         self.recorder.add(closed.tick, closed.mono_ns, closed.clock_step)
         self._taken.note(self._batches.end, mark, closed.clock_step)
         self._known.close(self._batches.end)
@@ -155,7 +155,7 @@ class Tasks:
         For the case that one was lost, or only half taken. Each task knows what it misses; the
         totals of what was seen stay.
         """
-        self._take(self.recorder.emptied(), Mark(0, self._last_tick, self._seen))
+        self._take(Recorder(self.recorder.budget_bytes), Mark(0, self._last_tick, self._seen))
         for running in self._running.values():
             running.begin_anew(self._last_tick + 1, self._batches.end, self._seen)
 

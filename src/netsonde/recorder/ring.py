@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 
 from netsonde.model.errors import BadField, Unavailable
 from netsonde.model.evidence import MAX_NAMED, ClockStep
@@ -115,7 +116,7 @@ class Recorder:
         share_bytes = budget_bytes // _SHARES
         self.batches = Batches()
         self._tail = Tail()
-        self._budget_bytes = budget_bytes
+        self.budget_bytes = budget_bytes
         self._most_unpacked_bytes = _SHARES_UNPACKED * share_bytes
         self._most_records = max(
             LEAST_RECORDS, min(MOST_RECORDS, budget_bytes // _BYTES_PER_RECORD)
@@ -135,10 +136,6 @@ class Recorder:
         self._era = 0
         self._ended_mono_ns: int | None = None
         self._clock_steps: deque[tuple[int, ClockStep]] = deque(maxlen=MAX_NAMED)
-
-    def emptied(self) -> Recorder:
-        """Give a new one of the same budget."""
-        return Recorder(self._budget_bytes)
 
     @property
     def last_tick(self) -> int:
@@ -217,7 +214,7 @@ class Recorder:
             end_mono_ns = max(tiles[-1].ended_mono_ns, self._open_began_mono_ns() + TICK_NS)
             asked_mono_ns = end_mono_ns - ticks * TICK_NS
             least_mono_ns = tiles[-1].ended_mono_ns - _HALF_TICK_NS
-            # Of a tick that a question has just closed there may be too little to answer from.
+            # A tick that a question has just closed may hold too little to answer from.
             begin_mono_ns = asked_mono_ns - (TICK_NS if asked_mono_ns >= least_mono_ns else 0)
             chosen = [
                 tile
@@ -226,9 +223,13 @@ class Recorder:
                 or tile.began_mono_ns > begin_mono_ns - _HALF_TICK_NS  # a piece
             ]
             before_ns = chosen[0].began_mono_ns - asked_mono_ns
-            missed_ticks = max(0, (before_ns + _HALF_TICK_NS) // TICK_NS)
+            missed_ns = max(0, before_ns) + sum(
+                max(0, later.began_mono_ns - earlier.ended_mono_ns)
+                for earlier, later in pairwise(chosen)
+            )
+            missed_ticks = (missed_ns + _HALF_TICK_NS) // TICK_NS
             last_tick = tiles[-1].last_tick
-            first_tick = last_tick - ticks + 1
+            first_tick = max(0, last_tick - ticks + 1)  # a host may believe it is 1970
         steps = [step for run in _runs(chosen) for step in self._fewest(run, most_ticks)]
         return Cover(
             steps=tuple(steps),
@@ -253,7 +254,7 @@ class Recorder:
             first_tick=first_tick,
             begins=None if first_tick is None else wall_text(first_tick),
             levels=tuple(level.state() for level in (self._ticks, self._seconds, self._tens)),
-            budget_bytes=self._budget_bytes,
+            budget_bytes=self.budget_bytes,
         )
 
     def _keep_up(self, pieces: Iterator[None] | None = None) -> None:

@@ -84,12 +84,13 @@ class Tail:
                     self.let_go()
                     return None
             ticks, before = list(held.values()), self._before
-            self._place, self._held, self._before = _place(run), held, None
+            self.let_go()  # what fails from here on leaves nothing behind
             if before and before[0] == _place(run[:-1]):
                 before[1].add(ticks[-1])
-                self._joined = before[1].tick(MOST_RECORDS)
+                joined = before[1].tick(MOST_RECORDS)
             else:
-                self._joined = merged(ticks, MOST_RECORDS)
+                joined = merged(ticks, MOST_RECORDS)
+            self._place, self._joined, self._held = _place(run), joined, held
         return self._joined
 
 
