@@ -15,7 +15,7 @@ from netsonde.model.errors import Busy
 
 BURST_S = 1.0
 """Seconds of the share that may be saved up for a burst."""
-LEAST_NS = 100_000
+LEAST_NS = 200_000
 """What a request takes beside its answer: to be read, decoded and written."""
 _FOR_WHO_ASKS = 0.5
 """Of a full bucket, that is left to those who ask by what is made before anybody does."""

@@ -123,7 +123,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             description="share of one CPU that answers may take, whoever asks; beyond it questions "
             "are refused, and told when to ask again",
         ),
-    ] = 20.0
+    ] = 30.0
     recorder_mb: Annotated[
         int,
         msgspec.Meta(

@@ -210,25 +210,9 @@ class Recorder:
                 raise self._out_of_reach(window, tiles)
             missed_ticks = last_tick - first_tick + 1 - _held_ticks(chosen, first_tick, last_tick)
         else:
-            ticks = REAL_TIME_TICKS if window == REAL_TIME else window.ticks
-            end_mono_ns = max(tiles[-1].ended_mono_ns, self._open_began_mono_ns() + TICK_NS)
-            asked_mono_ns = end_mono_ns - ticks * TICK_NS
-            least_mono_ns = tiles[-1].ended_mono_ns - _HALF_TICK_NS
-            # A tick that a question has just closed may hold too little to answer from.
-            begin_mono_ns = asked_mono_ns - (TICK_NS if asked_mono_ns >= least_mono_ns else 0)
-            chosen = [
-                tile
-                for tile in tiles
-                if tile.ended_mono_ns > begin_mono_ns + _HALF_TICK_NS
-                or tile.began_mono_ns > begin_mono_ns - _HALF_TICK_NS  # a piece
-            ]
-            before_ns = chosen[0].began_mono_ns - asked_mono_ns
-            missed_ns = max(0, before_ns) + sum(
-                max(0, later.began_mono_ns - earlier.ended_mono_ns)
-                for earlier, later in pairwise(chosen)
-            )
-            missed_ticks = (missed_ns + _HALF_TICK_NS) // TICK_NS
             last_tick = tiles[-1].last_tick
+            ticks = REAL_TIME_TICKS if window == REAL_TIME else window.ticks
+            chosen, missed_ticks = self._latest(tiles, ticks)
             first_tick = max(0, last_tick - ticks + 1)  # a host may believe it is 1970
         steps = [step for run in _runs(chosen) for step in self._fewest(run, most_ticks)]
         return Cover(
@@ -245,6 +229,25 @@ class Recorder:
             ),
             tail=self._tail,
         )
+
+    def _latest(self, tiles: list[Step], ticks: int) -> tuple[list[Step], int]:
+        """Choose the tiles of the last ticks, and count the ticks that none of them holds."""
+        end_mono_ns = max(tiles[-1].ended_mono_ns, self._open_began_mono_ns() + TICK_NS)
+        asked_mono_ns = end_mono_ns - ticks * TICK_NS
+        # A tick that a question has just closed may hold too little to answer from.
+        short = tiles[-1].ended_mono_ns <= asked_mono_ns + _HALF_TICK_NS
+        least_mono_ns = asked_mono_ns - short * TICK_NS
+        chosen = [
+            tile
+            for tile in tiles
+            if tile.ended_mono_ns > least_mono_ns + _HALF_TICK_NS
+            or tile.began_mono_ns > least_mono_ns - _HALF_TICK_NS  # a piece
+        ]
+        missed_ns = max(0, chosen[0].began_mono_ns - asked_mono_ns) + sum(
+            max(0, later.began_mono_ns - earlier.ended_mono_ns)
+            for earlier, later in pairwise(chosen)
+        )
+        return chosen, (missed_ns + _HALF_TICK_NS) // TICK_NS
 
     def reach(self) -> Reach:
         """Say how far back it can be asked."""
@@ -370,11 +373,8 @@ class Recorder:
 
     def _out_of_reach(self, window: Window, tiles: list[Step]) -> BadField:
         begins = wall_text(min(tile.first_tick for tile in tiles))
-        return BadField(
-            "window",
-            window.text,
-            f"a range of the past; it can be {begins} to now",
-        )
+        allowed = f"a range of the past; it can be {begins} to now"
+        return BadField("window", window.text, allowed)
 
 
 def _runs(tiles: list[Step]) -> list[list[Step]]:
