@@ -42,15 +42,17 @@ class Children:
         dialer: Dialer,
         supervisor: Supervisor,
         changed: Callable[[], None],
+        reported: Callable[[], None],
         happened: Callable[[str, peer.Happened, Collection[str]], None],
         forgotten: Callable[[str], None],
     ) -> None:
-        """`changed`: called when the subtree is another; `happened`: takes a child's events;
-        `forgotten`: called with a child that is none any more."""
+        """`changed`: called when the subtree is another, `reported`: when a child says so;
+        `happened`: takes a child's events; `forgotten`: called with a former child."""
         self._kept = kept
         self._dialer = dialer
         self._supervisor = supervisor
         self._changed = changed
+        self._reported = reported
         self._happened = happened
         self._forgotten = forgotten
         self._links: dict[str, ChildLink] = {}
@@ -140,7 +142,7 @@ class Children:
             log.warning("report of members refused", child=child, reason=str(error))
             return
         if changed:
-            self._changed()
+            self._reported()
 
     def hear(self, child: str, adopted: peer.Adopted) -> None:
         """Take all that a child says of itself."""
@@ -149,7 +151,7 @@ class Children:
         unmet = tuple(one for one in adopted.unmet if one.host in below)
         if unmet != self.unmet.get(child, ()):
             self.unmet[child] = unmet
-            self._changed()
+            self._reported()
 
     def coverage(self) -> Coverage:
         """Tell which members are known, and which cannot be reached through any child."""

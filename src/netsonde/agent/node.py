@@ -6,6 +6,7 @@ afterwards, always as the whole latest state, so nothing depends on the order of
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -36,6 +37,8 @@ from netsonde.sketch.summary import Summary
 from netsonde.wire import monitor, peer
 from netsonde.wire.monitor import Status
 
+REPORTED_S = 0.2
+"""Seconds for which children's reports are gathered before they are kept and told."""
 MAX_LOGGED = 16
 """Tasks named in one line of the log."""
 MAX_BUDGET_MS = 60_000
@@ -88,10 +91,12 @@ class Node:
             dialer=dialer,
             supervisor=supervisor,
             changed=self._subtree_changed,
+            reported=self._subtree_reported,
             happened=self.events.take_from_child,
             forgotten=self.events.forget_child,
         )
         self._parent: Inbound | None = None
+        self._reported = False
         self._told_unmet: tuple[peer.Unmet, ...] = ()
         """What the parent was last told of tasks that cannot run."""
 
@@ -186,8 +191,11 @@ class Node:
             raise BadField("path", request.path, f"a path that ends with {inbound.name}")
         book = self.book.inherit(request.tasks, request.detectors)
         self.tree.adopted_by(request.path, self._has_parent(), by_hand=request.by_hand)
+        fresh = inbound is not self._parent
         self._parent, self.kept.book = inbound, book
         self.kept.keep()
+        if fresh:  # before the events of those below, which are refused of hosts not known yet
+            self._tell_parent()
         self.events.parent_changed()
         if why := [why for _, why in self.book.unmet()[:MAX_LOGGED]]:
             log.warning("tasks of the parent's cannot run", why=why)
@@ -319,6 +327,20 @@ class Node:
     def _subtree_changed(self) -> None:
         self.kept.keep()
         self._tell_parent()
+
+    def _subtree_reported(self) -> None:
+        """Keep and tell what children report, once for all that comes within REPORTED_S.
+
+        Each writing waits for the disk: a child must not be able to ask for one with every frame.
+        """
+        if not self._reported:
+            self._reported = True
+            self._supervisor.start("reports", self._report)
+
+    async def _report(self) -> None:
+        await asyncio.sleep(REPORTED_S)
+        self._reported = False
+        self._subtree_changed()
 
     def _tell_unmet(self) -> None:
         if self.unmet() != self._told_unmet:

@@ -1,10 +1,13 @@
 """Who becomes whose child, and what is left of it: nothing of one's own is lost."""
 
 import asyncio
+import os
 
+import pytest
 from fleet import POLL_S, Agent, Fleet, with_fleet
-from liar import Stranger
+from liar import Liar, Stranger, partial
 
+from netsonde.model.coverage import Coverage
 from netsonde.model.detector import Choice, Detector
 from netsonde.model.task import Filter, Question, Task
 from netsonde.wire import peer
@@ -219,3 +222,26 @@ async def test_another_parent_s_tasks_take_the_place_of_the_former_one_s(fleet: 
         lambda reply: reply.status_code == 200, type="add leaf agent", agent_addr=leaf.address
     )
     assert [(t.series, t.filter.proto) for t in leaf.monitor.tasks] == [("counter", 17)]
+
+
+@with_fleet
+async def test_a_child_whose_subtree_changes_with_every_frame_does_not_hold_up_the_disk(
+    fleet: Fleet,
+) -> None:
+    (root,) = await fleet_of(fleet, 2)
+    child = Liar(fleet, 3, lambda query: partial(1, "127.0.0.3"))
+    await child.start()
+    await root.ask("add leaf agent", agent_addr=child.address)
+    with pytest.MonkeyPatch.context() as patch:
+        written: list[int] = []
+        patch.setattr(os, "fsync", written.append)
+        for number in range(2000):
+            below = f"10.0.{number >> 8}.{number & 255}"
+            news = peer.Adopted(id=0, subtree=(child.address, below), coverage=Coverage(members=()))
+            child.tell(news)
+        await root.until(
+            lambda reply: reply.headers["X-Netsonde-Coverage"].startswith("2002/2002"),
+            type="query leaf agents",
+        )
+        assert len(written) < 200
+    child.stop()
