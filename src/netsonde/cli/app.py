@@ -10,6 +10,7 @@ from importlib.metadata import version
 from cyclopts import App, CycloptsError
 
 from netsonde.cli import exits, wording
+from netsonde.command import terminal
 from netsonde.command.reading import is_group
 from netsonde.command.wording import chain_of, command_of, of_arguments, told
 from netsonde.model.errors import NetsondeError
@@ -45,9 +46,14 @@ app.command(
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; gives its exit status, and says on stderr what was wrong."""
+    terminal.guard()
     try:
         status = app(
-            arguments, exit_on_error=False, print_error=False, result_action="return_value"
+            arguments,
+            console=terminal.console(),
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
         )
         sys.stdout.flush()
         if isinstance(status, int):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Literal
 
 from netsonde.cli import exits
+from netsonde.command import terminal
 
 Shell = Literal["bash", "zsh", "fish"]
 
@@ -37,5 +37,5 @@ def completion(shell: Shell) -> int:
     from netsonde.cli.programs import added
 
     script = added(app).generate_completion(prog_name="netsonde", shell=shell)
-    sys.stdout.write(script.rstrip("\n") + "\n" + _AFTER[shell])
+    terminal.raw().write(script.rstrip("\n") + "\n" + _AFTER[shell])
     return exits.OK

@@ -80,8 +80,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         sys.exit(run(arguments))
     if command not in PROGRAMS:
+        from netsonde.command import terminal
         from netsonde.command.wording import no_command
 
+        terminal.guard()
         sys.stderr.write(no_command("netsonde", command, [*COMMANDS, "--help", "--version"]))
         sys.exit(2)
     path = program(command)

@@ -10,9 +10,9 @@ import csv
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
-from rich.console import Console
 
 from netsonde.cli import layout
 from netsonde.cli.exits import OK, PARTIAL
@@ -20,8 +20,13 @@ from netsonde.cli.options import Output
 from netsonde.client import certificate_text, text
 from netsonde.client.columns import columns
 from netsonde.client.sheet import Sheet, sheet
+from netsonde.command import terminal
 from netsonde.model.answer import Answer
 from netsonde.model.certificate import Certificate
+from netsonde.model.text import escaped, json_text
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def answer(found: Answer, output: Output) -> int:
@@ -30,9 +35,7 @@ def answer(found: Answer, output: Output) -> int:
         json(found)
     elif output.csv:
         rows(columns(found))
-        Console(stderr=True, soft_wrap=True).print(
-            found.certificate.line, style="dim", highlight=False, markup=False
-        )
+        _print(_console(stderr=True), [found.certificate.line], "dim")
     else:
         table(sheet(found))
         certificate(found.certificate, whole=output.certificate)
@@ -46,7 +49,7 @@ def status(found: Certificate) -> int:
 
 def json(found: object) -> None:
     """Print a struct as /v1 gives it, on one line."""
-    sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+    sys.stdout.write(json_text(msgspec.json.encode(found)) + "\n")
     sys.stdout.flush()
 
 
@@ -102,15 +105,10 @@ def sentences(lines: Iterable[str]) -> None:
     _print(console, (part for line in lines for part in layout.wrapped(line, _width(console))))
 
 
-class _Console(Console):
-    """Leaves it to the command what becomes of a reader that has gone: rich ends with status 1."""
-
-    def on_broken_pipe(self) -> None:
-        raise BrokenPipeError
-
-
-def _console() -> Console:
-    return _Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+def _console(*, stderr: bool = False) -> Console:
+    return terminal.console(
+        stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True
+    )
 
 
 def _width(console: Console) -> int | None:
@@ -120,4 +118,4 @@ def _width(console: Console) -> int | None:
 
 def _print(console: Console, lines: Iterable[str], style: str | None = None) -> None:
     for line in lines:
-        console.print(line, style=style)
+        console.print(escaped(line), style=style)

@@ -1,5 +1,5 @@
 """What command lines share: how arguments are read, and what was wrong with them in a sentence.
 
-May import nothing of ours, since the lab uses it as well. Test: `tests/unit/command/`, and
+May import `model.text` alone, since the lab uses it as well. Test: `tests/unit/command/`, and
 `tests/unit/cli/wrong.txt`, which holds what every command says.
 """

@@ -8,7 +8,7 @@ from typing import Annotated, Protocol
 
 from cyclopts import App, CycloptsError, Parameter, Token
 
-from netsonde.command import wording
+from netsonde.command import terminal, wording
 
 WRONG = 2
 """Exit status for wrong arguments."""
@@ -25,8 +25,15 @@ class Wrong(Protocol):
 
 def run(app: App, argv: Sequence[str]) -> int:
     """Run a program and give its exit status; of wrong arguments a sentence goes to stderr."""
+    terminal.guard()
     try:
-        status = app(argv, exit_on_error=False, print_error=False, result_action="return_value")
+        status = app(
+            argv,
+            console=terminal.console(),
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
     except CycloptsError as error:
         chain = wording.chain_of(app, argv)
         sys.stderr.write(wording.told(app, chain, wording.of_arguments(error, app, chain)))

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from typing import IO
 
+from netsonde.command import terminal
 from netsonde.lab import namespace
 from netsonde.lab.errors import LabError
 from netsonde.lab.execute import environment
@@ -149,7 +150,7 @@ class Shell:
         jobs = self._jobs.get(host.name, [])
         ended = [job for job in jobs if not job.running]
         for job in jobs:
-            print(job.look(), end="")
+            print(job.look(), end="", file=terminal.raw())
         self._jobs[host.name] = [job for job in jobs if job not in ended]
         if not jobs:
             print(f"{host.name} has no jobs")

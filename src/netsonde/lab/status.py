@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
-from rich.console import Console
 from rich.table import Table
 
+from netsonde.command import terminal
 from netsonde.lab import state
 from netsonde.lab.daemons import DAEMONS
 from netsonde.lab.topology import overlay_tree
@@ -77,6 +77,6 @@ def print_table(lab: state.Lab) -> None:
             for daemon in map(row.daemons.get, DAEMONS)
         ]
         table.add_row(row.name, row.address, row.address6, row.parent or "", *cells)
-    console = Console()
+    console = terminal.console()
     console.print(table)
     console.print(f"logs: {state.ROOT}/HOST/{{{','.join(DAEMONS)}}}.log", highlight=False)

@@ -52,3 +52,16 @@ def escaped(text: str, keep: str = "") -> str:
     return "".join(
         letter if letter.isprintable() or letter in keep else repr(letter)[1:-1] for letter in text
     )
+
+
+def json_text(encoded: bytes) -> str:
+    """Write JSON so that no text in it steers a terminal: it reads back as the same."""
+    text = encoded.decode()
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else _in_json(letter) for letter in text)
+
+
+def _in_json(letter: str) -> str:
+    units = letter.encode("utf-16-be")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))

@@ -17,12 +17,13 @@ from cyclopts import App
 from rich.console import Console
 from rich.table import Table
 
-from netsonde.command import reading
+from netsonde.command import reading, terminal
 from netsonde.kernel.attached import Attachment, attachments, kernel_release
 from netsonde.kernel.hooks import HOOKS, namespace_is_claimed
 from netsonde.kernel.pins import find
 from netsonde.kernel.tables import missing_capabilities
 from netsonde.model.errors import UnsupportedByKernel
+from netsonde.model.text import json_text
 from netsonde.monitor.selfprobe import Verdict, probe
 
 app = App(
@@ -147,9 +148,9 @@ def doctor(*, json: bool = False) -> int:
     """
     report = examine()
     if json:
-        sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
+        sys.stdout.write(json_text(msgspec.json.encode(report)) + "\n")
     else:
-        show(report, Console(highlight=False))
+        show(report, terminal.console(highlight=False))
     return 0 if report.chosen else 1
 
 

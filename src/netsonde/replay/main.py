@@ -19,12 +19,12 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: its idle thr
 
 import msgspec
 from cyclopts import App, Parameter
-from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 
 from netsonde.client.sheet import sheet
 from netsonde.client.text import lines
-from netsonde.command import reading
+from netsonde.command import reading, terminal
 from netsonde.command.reading import MaybeWhole
 from netsonde.model.asked import Asked
 from netsonde.model.asking import checked_filter
@@ -32,6 +32,7 @@ from netsonde.model.errors import BadField
 from netsonde.model.key import KeyType
 from netsonde.model.meant import meant
 from netsonde.model.task import Counter, Increment, Task
+from netsonde.model.text import escaped, json_text
 from netsonde.model.window import TICKS_PER_S
 from netsonde.replay import answering, largest
 from netsonde.replay.answering import SECRET_BYTES, Progressed
@@ -126,9 +127,9 @@ def _largest(files: Sequence[Path], asked: largest.Asked, json: bool) -> int:
     if json:
         _print_json(largest.as_json(asked, counted))
     else:
-        console = Console()
+        console = terminal.console()
         console.print(largest.as_table(asked, counted))
-        console.print(largest.certificate_line(counted), style="dim", highlight=False)
+        console.print(largest.certificate_line(counted), style="dim", highlight=False, markup=False)
     return _status(stream.broken, files)
 
 
@@ -139,7 +140,7 @@ def _answered(files: Sequence[Path], asked: Asked, json: bool) -> int:
     if json:
         _print_json(answer)
     else:
-        console, shown = Console(highlight=False), sheet(answer)
+        console, shown = terminal.console(highlight=False), sheet(answer)
         for text in lines(shown, console.width):
             console.print(text, markup=False, soft_wrap=True)
         for note in shown.notes:
@@ -158,7 +159,7 @@ def _detected(files: Sequence[Path], passing: Passing, detectors: Path | None, j
         _print_json(found)
     else:
         for event in found.events:
-            sys.stdout.write(event_line(event, found.first_tick or 0) + "\n")
+            sys.stdout.write(escaped(event_line(event, found.first_tick or 0)) + "\n")
         sys.stdout.write(_summary(found))
     return _status(found.broken, files)
 
@@ -172,13 +173,13 @@ def _summary(found: Detection) -> str:
         said.append(f"{found.hidden_packets} packets in no record: an alarm may be missing")
     if found.events_dropped:
         said.append(f"{found.events_dropped} later events left out")
-    most = [f"{alarm.detector}: {alarm.sentence}" for alarm in found.alarms]
+    most = [escaped(f"{alarm.detector}: {alarm.sentence}") for alarm in found.alarms]
     return "\n".join([*most, " · ".join(said)]) + "\n"
 
 
 @contextmanager
 def _progress() -> Iterator[Progress]:
-    console = Console(stderr=True)
+    console = terminal.console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         yield progress
 
@@ -190,13 +191,15 @@ def _bar() -> Iterator[Progressed]:
         bar = progress.add_task("counting", total=None)
 
         def progressed(what: str, done_bytes: int, all_bytes: int) -> None:
-            progress.update(bar, description=what, completed=done_bytes, total=all_bytes or None)
+            progress.update(
+                bar, description=escape(what), completed=done_bytes, total=all_bytes or None
+            )
 
         yield progressed
 
 
 def _print_json(value: object) -> None:
-    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+    sys.stdout.write(json_text(msgspec.json.encode(value)) + "\n")
 
 
 def _status(broken: str | None, files: Sequence[Path]) -> int:
