@@ -28,9 +28,9 @@ TAKES: dict[str, str] = {
     "monitor": """config=FILE socket= agent-user= user= table-mb= hook= encapsulated= devices=
         device-table-mb= pin-dir=FILE unpin cpu-budget-percent= answer-cpu-percent=
         recorder-mb= log-json""",
-    "agent": """config=FILE listen= address= peer-port= monitor-socket= state-dir=FILE user=
-        query-deadline-ms= probe-max-bytes= probe-max-ms= probe-tests-per-hour=
-        webhook-allow= log-json""",
+    "agent": """config=FILE listen= address= peer-port= parent= monitor-socket= state-dir=FILE
+        user= query-deadline-ms= probe-max-bytes= probe-max-ms= probe-tests-per-hour=
+        webhook-allow= http-names= answer-cpu-percent= log-json""",
 }
 """Command -> its options, with `=` where one takes a value, and in capitals what stands by its
 place; FILE: a path."""
