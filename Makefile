@@ -15,8 +15,10 @@ KERNEL_PACKAGES := qemu-system-x86 busybox-static cpio xz-utils kmod
 # What `make bench` compares with, from Debian; the Python part is the extra `bench`.
 BENCH_PACKAGES := iproute2 iptables libnetfilter-queue-dev libnfnetlink-dev nfdump pmacct softflowd
 # A world of its own: its network, its /run and its processes end with it.
-BENCH := $(SUDO) env NETSONDE_TRACES="$$NETSONDE_TRACES" unshare --mount --net --pid --fork --mount-proc \
-	sh -c 'mount -t tmpfs tmpfs /run && exec "$$0" "$$@"' $(BIN)/python -m
+WORLD := $(SUDO) env NETSONDE_TRACES="$$NETSONDE_TRACES" unshare --mount --net --pid --fork --mount-proc \
+	sh -c 'mount -t tmpfs tmpfs /run && exec "$$0" "$$@"' $(BIN)/python
+BENCH := $(WORLD) -m
+MINUTES := 2
 C_FILES := core/*.h bpf/*.h bpf/*.c native/*.h native/*.c native/tests/*.h native/tests/*.c \
 	native/fuzz/*.c benchmarks/*/*.h benchmarks/*/*.c
 FUZZ_CC := clang -fsanitize=fuzzer,address,undefined
@@ -24,7 +26,7 @@ FUZZ_S := 10
 FUZZ := -max_total_time=$(FUZZ_S) -timeout=5 -rss_limit_mb=1024 -print_final_stats=1 \
 	-artifact_prefix=build/fuzz/
 
-.PHONY: help setup demo demo-mininet test test-c test-fast test-kernel test-kernels test-lab docs fuzz bench bench-smoke check format abi openapi clean
+.PHONY: help setup demo demo-mininet test test-c test-fast test-kernel test-kernels test-lab docs fuzz soak bench bench-smoke check format abi openapi clean
 .DEFAULT_GOAL := help
 
 help: ## print this help
@@ -65,6 +67,9 @@ fuzz: build/fuzz/frame build/fuzz/capture ## fuzz the parsers under ASan and UBS
 			{ cat $$log; exit 1; }; \
 		sed -n "s/^stat::number_of_executed_units: */$$2, $(FUZZ_S) s: no crash in runs: /p" $$log; \
 	done
+
+soak: $(VENV)/installed ## the lab under load, faults and attacks for MINUTES=2; of 30 or more the report is kept
+	$(WORLD) tests/soak/soak.py --minutes $(MINUTES) $(if $(shell [ $(MINUTES) -ge 30 ] && echo long),--record)
 
 bench: $(VENV)/bench ## measure against what netsonde replaces; writes docs/reference/benchmarks*.md
 	$(BENCH) benchmarks.data_path
