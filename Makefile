@@ -25,6 +25,7 @@ FUZZ_CC := clang -fsanitize=fuzzer,address,undefined
 FUZZ_S := 10
 FUZZ := -max_total_time=$(FUZZ_S) -timeout=5 -rss_limit_mb=1024 -print_final_stats=1 \
 	-artifact_prefix=build/fuzz/
+FUZZ_TARGETS := http-body http-query http-bytes peer-frame child-frame monitor-reply part
 
 .PHONY: help setup demo demo-mininet test test-c test-fast test-kernel test-kernels test-lab docs fuzz soak bench bench-smoke check format abi openapi clean
 .DEFAULT_GOAL := help
@@ -59,13 +60,19 @@ test-lab: $(VENV)/installed ## namespaces and real traffic
 docs: $(VENV)/installed ## run what the documentation prints, and check where it links
 	$(SUDO) $(BIN)/python -m pytest tests/docs
 
-fuzz: build/fuzz/frame build/fuzz/capture ## fuzz the parsers under ASan and UBSan, FUZZ_S=10 s each
+fuzz: build/fuzz/frame build/fuzz/capture $(VENV)/installed ## fuzz parsers and daemons, FUZZ_S=10 s each
 	@python3 tests/captures.py build/fuzz/seeds
 	@for run in "frame frame" "capture pcap" "capture pcapng"; do \
 		set -- $$run; mkdir -p build/fuzz/corpus/$$2; log=build/fuzz/$$2.log; \
 		build/fuzz/$$1 $(FUZZ) build/fuzz/corpus/$$2 build/fuzz/seeds/$$2 2>$$log || \
 			{ cat $$log; exit 1; }; \
 		sed -n "s/^stat::number_of_executed_units: */$$2, $(FUZZ_S) s: no crash in runs: /p" $$log; \
+	done
+	@for target in $(FUZZ_TARGETS); do \
+		mkdir -p build/fuzz/corpus/$$target; log=build/fuzz/$$target.log; \
+		$(BIN)/python tests/fuzz/fuzz.py $$target $(FUZZ) -timeout=20 build/fuzz/corpus/$$target \
+			>$$log 2>&1 || { grep -v '^#' $$log | tail -60; exit 1; }; \
+		sed -n "s/^stat::number_of_executed_units: */$$target, $(FUZZ_S) s: no fault in runs: /p" $$log; \
 	done
 
 soak: $(VENV)/installed ## the lab under load, faults and attacks for MINUTES=2; of 30 or more the report is kept
