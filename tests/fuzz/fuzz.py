@@ -14,14 +14,17 @@ from random import Random
 
 import atheris
 import structlog
+from mutating import structural
+from target import Target
+
+TESTS = Path(__file__).parents[1]
 
 with atheris.instrument_imports(include=["netsonde"]):
-    sys.path.insert(0, str(Path(__file__).parents[1] / "unit/agent"))
-    import targets
+    sys.path[:0] = [str(TESTS / place) for place in (".", "unit/agent", "unit/monitor")]
+    import daemons
+    import kept
 
     from netsonde.daemon.failures import Failures
-
-from mutating import structural
 
 STRUCTURED = 0.5
 
@@ -33,7 +36,7 @@ class Found(Exception):
 class Run:
     """One target and its loop."""
 
-    def __init__(self, target: targets.Target) -> None:
+    def __init__(self, target: Target) -> None:
         self.target = target
         self._loop = asyncio.new_event_loop()
         asyncio.set_event_loop(self._loop)
@@ -70,7 +73,8 @@ def main() -> None:
     name, *options = sys.argv[1:]
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     with tempfile.TemporaryDirectory() as directory:
-        run = Run(targets.TARGETS[name](Path(directory)))
+        run = Run((daemons.TARGETS | kept.TARGETS)[name](Path(directory)))
+        Path(options[-1]).mkdir(parents=True, exist_ok=True)
         for number, seed in enumerate(run.target.seeds):
             (Path(options[-1]) / f"seed-{number}").write_bytes(seed)
         atheris.Setup([sys.argv[0], *options], run.take, custom_mutator=run.mutate)

@@ -7,15 +7,14 @@ monitor's server over tables in memory. Only the kernel is left out.
 from __future__ import annotations
 
 import asyncio
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import zstandard
 from fleet import Agent, Fleet, TableMonitor, event, series_of, summary_of
+from target import Target
 
 from netsonde.agent import monitor_link
 from netsonde.model.coverage import Coverage
@@ -29,27 +28,6 @@ from netsonde.wire.frame import HEADER
 
 PATIENCE_S = 10.0
 OWN, STRANGER = "127.0.0.2", "127.0.0.3"
-
-
-class Target(ABC):
-    """Something that takes inputs; made inside a running loop by `start`."""
-
-    seeds: tuple[bytes, ...] = ()
-    decode: Callable[[bytes], Any] = staticmethod(msgspec.msgpack.decode)
-    encode: Callable[[Any], bytes] = staticmethod(msgspec.msgpack.encode)
-    head_bytes = 0
-    """Bytes before the structure."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-
-    @abstractmethod
-    async def start(self) -> None:
-        """Be ready."""
-
-    @abstractmethod
-    async def take(self, data: bytes) -> None:
-        """Give an input to what is fuzzed; raises AssertionError for a wrong reaction."""
 
 
 class _OfAgent(Target):
