@@ -44,10 +44,11 @@ class Sender:
 
     def sent_by_end_of(self, tick: int, host: str) -> int:
         """Count what it had been sent when a tick ended; of a tick to come, what it has now."""
-        now = time.time_ns() // TICK_NS
-        if tick >= now:
+        if tick < self._first_tick:
+            return 0
+        if tick >= time.time_ns() // TICK_NS:
             return self.sent(host)
-        return self._read(1 + max(0, tick - self._first_tick), host)
+        return self._read(1 + tick - self._first_tick, host)
 
     def end(self) -> None:
         """Stop sending."""
