@@ -15,6 +15,7 @@ import msgspec
 import zstandard
 from fleet import Agent, Fleet, TableMonitor, event, series_of, summary_of
 from target import Target
+from test_agent_metrics import STATUS
 
 from netsonde.agent import monitor_link
 from netsonde.model.coverage import Coverage
@@ -34,6 +35,7 @@ class _OfAgent(Target):
     async def start(self) -> None:
         self.fleet = Fleet(self.directory)
         (self.agent,) = await self.fleet.start(2)
+        self.agent.monitor.status = STATUS
 
     async def exchange(self, port: int, sent: bytes, enough: Callable[[bytes], bool]) -> bytes:
         """Send on a new connection; gives what comes until it is enough, or the end."""
@@ -297,6 +299,7 @@ class MonitorReply(_OfAgent):
         self.fleet = Fleet(self.directory)
         agent = self.fleet.agents[2] = Agent(self.fleet, 2)
         agent.monitor = _Odd(agent.monitor.path, {})
+        agent.monitor.status = STATUS
         await agent.monitor.start()
         await agent.start()
         self.agent, self.odd = agent, agent.monitor
