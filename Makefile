@@ -25,7 +25,8 @@ FUZZ_CC := clang -fsanitize=fuzzer,address,undefined
 FUZZ_S := 10
 FUZZ := -max_total_time=$(FUZZ_S) -timeout=5 -rss_limit_mb=1024 -print_final_stats=1 \
 	-artifact_prefix=build/fuzz/
-FUZZ_TARGETS := http-body http-query http-bytes peer-frame child-frame monitor-reply part state kept
+FUZZ_TARGETS := http-body http-query http-bytes peer-frame child-frame monitor-reply monitor-frame \
+	part state kept
 
 .PHONY: help setup demo demo-mininet test test-c test-fast test-kernel test-kernels test-lab docs fuzz soak bench bench-smoke check format abi openapi clean
 .DEFAULT_GOAL := help

@@ -21,8 +21,8 @@ TESTS = Path(__file__).parents[1]
 
 with atheris.instrument_imports(include=["netsonde"]):
     sys.path[:0] = [str(TESTS / place) for place in (".", "unit/agent", "unit/monitor")]
-    import daemons
-    import kept
+    import agents
+    import monitors
 
     from netsonde.daemon.failures import Failures
 
@@ -73,7 +73,7 @@ def main() -> None:
     name, *options = sys.argv[1:]
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     with tempfile.TemporaryDirectory() as directory:
-        run = Run((daemons.TARGETS | kept.TARGETS)[name](Path(directory)))
+        run = Run((agents.TARGETS | monitors.TARGETS)[name](Path(directory)))
         Path(options[-1]).mkdir(parents=True, exist_ok=True)
         for number, seed in enumerate(run.target.seeds):
             (Path(options[-1]) / f"seed-{number}").write_bytes(seed)

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from serving import Host, serving
+from monitor_host import Host, serving
 
 from netsonde.model.task import Filter, Question, Task
 from netsonde.model.window import REAL_TIME, Window
