@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import faults
+import breaking
 import questions
 from askers import ROOT, Asker, Disturbed, Findings, Invalid, Judge, Valid, send
 from daemons_watched import Name, Usage, Watched
@@ -52,7 +52,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--record", action="store_true", help=f"write {PAGE.name}")
     chosen = parser.parse_args()
-    faults.limit_disk(Path("/run"), RUN_MB)
+    breaking.limit_disk(Path("/run"), RUN_MB)
     subprocess.run([COMMAND, "up"], check=True)
     try:
         outcome = Soak(chosen.minutes, chosen.seed).run()
@@ -81,15 +81,15 @@ class Soak:
         """Load, break, watch, and judge."""
         with namespace.inside("netsonde-h1"):
             subprocess.run(["ip", "addr", "add", f"{STRANGER}/24", "dev", "eth0"], check=True)
-        held = faults.hang_logs(self._hosts[faults.HUNG])
+        held = breaking.hang_logs(self._hosts[breaking.HUNG])
         for daemon in ("monitor", "agent"):
-            subprocess.run([COMMAND, "restart", faults.HUNG, daemon], check=True)
+            subprocess.run([COMMAND, "restart", breaking.HUNG, daemon], check=True)
         watched = Watched(self._hosts)
         seconds = 60 * self._minutes
         with _traffic(self._addresses, seconds + 2 * SETTLE_S) as sender:
             began = self._configure(sender)
             rude = Strangers(self._seed + 1000, STRANGER, tuple(self._addresses), self._stop)
-            breaker = faults.Faults(
+            breaker = breaking.Faults(
                 seed=self._seed + 2000,
                 hosts=self._hosts,
                 hook=self._hook,
@@ -151,33 +151,20 @@ class Soak:
         self, watched: Watched, base: dict[Name, Usage], last: dict[Name, Usage]
     ) -> Outcome:
         found, outcome = self._findings, Outcome(self._minutes, self._seed)
+        tracebacks = watched.tracebacks()
         outcome.facts = [(f"answered {kind}", str(n)) for kind, n in sorted(found.outcomes.items())]
         outcome.facts += [
-            (
-                f"most memory of an {daemon}"
-                if daemon == "agent"
-                else f"most memory of a {daemon}",
-                f"{peak / MIB:.0f} MiB",
-            )
+            (f"most memory of one {daemon}", f"{peak / MIB:.0f} MiB")
             for daemon, peak in sorted(self._peak.items())
         ]
-        tracebacks = watched.tracebacks()
-        both = base.keys() & last.keys()
-        grown = {name: last[name].rss_bytes - base[name].rss_bytes for name in both}
-        worst = max(grown, key=lambda name: grown[name])
-        opened = max(last[name].descriptors - base[name].descriptors for name in both)
-        threads = max(last[name].threads - base[name].threads for name in both)
+        wanted = 2 * len(self._hosts)
+        asked = f"{found.outcomes.total()}; {found.checked} counts held against the sender's"
         outcome.verdicts = [
             ("no daemon ends by itself", f"{len(watched.deaths)} did", not watched.deaths),
-            (
-                "every daemon is there at the end",
-                f"{len(last)} of {2 * len(self._hosts)}",
-                len(last) == 2 * len(self._hosts),
-            ),
+            ("every daemon is there at the end", f"{len(last)} of {wanted}", len(last) == wanted),
             (
                 "no wrong answer",
-                f"{len(found.wrong)} of {found.outcomes.total()}; "
-                f"{found.checked} counts held against the sender's",
+                f"{len(found.wrong)} of {asked}",
                 not found.wrong and found.checked > 0,
             ),
             (
@@ -185,22 +172,28 @@ class Soak:
                 f"{found.slowest_s:.2f} s",
                 found.slowest_s <= DEADLINE_S + ON_THE_WAY_S,
             ),
-            (
-                "memory a minute after the load against five minutes into it",
-                f"{grown[worst] / MIB:+.1f} MiB at most ({worst[1]} of {worst[0]})",
-                grown[worst] <= GROWTH_BYTES,
-            ),
             ("no traceback in any log", f"{len(tracebacks)} logs have some", not tracebacks),
-            ("descriptors", f"{opened:+d} at most", opened <= 10),
-            ("threads", f"{threads:+d} at most", threads <= 4),
+            *_growth(base, last),
         ]
-        outcome.faults = [
-            *watched.deaths,
-            *tracebacks,
-            *found.wrong[:20],
-            *(f"{s:.2f} s: {w}" for s, w in found.slow[-3:]),
-        ]
+        slow = [f"{took_s:.2f} s: {what}" for took_s, what in found.slow[-3:]]
+        outcome.faults = [*watched.deaths, *tracebacks, *found.wrong[:20], *slow]
         return outcome
+
+
+def _growth(base: dict[Name, Usage], last: dict[Name, Usage]) -> Iterator[tuple[str, str, bool]]:
+    """Compare what daemons took early on and after the load."""
+    both = base.keys() & last.keys()
+    grown = {name: last[name].rss_bytes - base[name].rss_bytes for name in both}
+    worst = max(grown, key=lambda name: grown[name])
+    opened = max(last[name].descriptors - base[name].descriptors for name in both)
+    threads = max(last[name].threads - base[name].threads for name in both)
+    yield (
+        "memory a minute after the load against five minutes into it",
+        f"{grown[worst] / MIB:+.1f} MiB at most ({worst[1]} of {worst[0]})",
+        grown[worst] <= GROWTH_BYTES,
+    )
+    yield "descriptors", f"{opened:+d} at most", opened <= 10
+    yield "threads", f"{threads:+d} at most", threads <= 4
 
 
 @contextmanager

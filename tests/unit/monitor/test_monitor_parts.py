@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from serving import Table
+from monitor_host import Table
 
 from netsonde.model.errors import Unavailable
 from netsonde.monitor import parts
