@@ -106,9 +106,7 @@ def sentences(lines: Iterable[str]) -> None:
 
 
 def _console(*, stderr: bool = False) -> Console:
-    return terminal.console(
-        stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True
-    )
+    return terminal.console(stderr=stderr, highlight=False, soft_wrap=True)
 
 
 def _width(console: Console) -> int | None:

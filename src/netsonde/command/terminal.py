@@ -69,7 +69,10 @@ def raw() -> TextIO:
 
 
 def console(*, stderr: bool = False, **settings: Any) -> Console:
-    """Make a console of rich's that writes to a guarded stream, its own colours past the guard."""
+    """Make a console of rich's that writes to a guarded stream, its own colours past the guard.
+
+    Brackets and colons in a text are letters, no markup: a stranger's `[red]` or `[/x]` is shown.
+    """
     from rich.console import Console, RenderHook  # noqa: PLC0415 # daemons have no rich
     from rich.measure import Measurement  # noqa: PLC0415
     from rich.segment import Segment  # noqa: PLC0415
@@ -96,6 +99,6 @@ def console(*, stderr: bool = False, **settings: Any) -> Console:
             raise BrokenPipeError
 
     stream = sys.stderr if stderr else sys.stdout
-    made = Quiet(file=getattr(stream, "raw", stream), **settings)
+    made = Quiet(file=getattr(stream, "raw", stream), markup=False, emoji=False, **settings)
     made.push_render_hook(Escaping())
     return made

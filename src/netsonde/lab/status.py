@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 
 from rich.table import Table
+from rich.text import Text
 
 from netsonde.command import terminal
 from netsonde.lab import state
@@ -73,7 +74,7 @@ def print_table(lab: state.Lab) -> None:
         table.add_column(column)
     for row in rows(lab):
         cells = [
-            "" if daemon is None else f"pid {daemon.pid}" if daemon.pid else "[red]down[/red]"
+            "" if daemon is None else f"pid {daemon.pid}" if daemon.pid else Text("down", "red")
             for daemon in map(row.daemons.get, DAEMONS)
         ]
         table.add_row(row.name, row.address, row.address6, row.parent or "", *cells)

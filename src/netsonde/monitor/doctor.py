@@ -16,6 +16,7 @@ import msgspec
 from cyclopts import App
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from netsonde.command import reading, terminal
 from netsonde.kernel.attached import Attachment, attachments, kernel_release
@@ -109,7 +110,7 @@ def show(report: Report, console: Console) -> None:
     console.print(f"this network namespace: {counts}\n")
     hooks = Table("hook", "works", "self-probe", box=None, pad_edge=False)
     for verdict in report.hooks:
-        mark = "[green]yes[/]" if verdict.works else "[red]no[/]"
+        mark = Text("yes", "green") if verdict.works else Text("no", "red")
         hooks.add_row(verdict.hook, mark, verdict.reason)
     console.print(hooks)
     needs = ", started as root or with CAP_NET_RAW" if report.missing_capabilities else ""

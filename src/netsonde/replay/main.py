@@ -129,7 +129,7 @@ def _largest(files: Sequence[Path], asked: largest.Asked, json: bool) -> int:
     else:
         console = terminal.console()
         console.print(largest.as_table(asked, counted))
-        console.print(largest.certificate_line(counted), style="dim", highlight=False, markup=False)
+        console.print(largest.certificate_line(counted), style="dim", highlight=False)
     return _status(stream.broken, files)
 
 
@@ -142,11 +142,11 @@ def _answered(files: Sequence[Path], asked: Asked, json: bool) -> int:
     else:
         console, shown = terminal.console(highlight=False), sheet(answer)
         for text in lines(shown, console.width):
-            console.print(text, markup=False, soft_wrap=True)
+            console.print(text, soft_wrap=True)
         for note in shown.notes:
-            console.print(note, markup=False, soft_wrap=True)
+            console.print(note, soft_wrap=True)
         said = answering.line(answer.certificate, found)
-        console.print(said, style="dim", markup=False, soft_wrap=True)
+        console.print(said, style="dim", soft_wrap=True)
     return _status(found.broken, files)
 
 

@@ -16,6 +16,8 @@ from netsonde.cli import printing
 from netsonde.client.sheet import Sheet
 from netsonde.command import terminal
 from netsonde.model.text import escaped, json_text
+from netsonde.monitor.doctor import Report, show
+from netsonde.monitor.selfprobe import Verdict
 
 STEERING = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 EVERY = "".join(map(chr, range(sys.maxunicode + 1)))
@@ -26,6 +28,7 @@ ATTACKS = [
     "\u202eright",
     "\r\x9b31m",
     "\udc80",
+    "[red]x[/] [/never] [link=http://x]y :boom: \\[",
     HARMFUL,
 ]
 
@@ -84,11 +87,11 @@ def test_every_way_of_printing_shows_and_does_not_obey(
         lambda texts: [sys.stderr.write(f"netsonde: {text}\n") for text in texts],
         lambda texts: [sys.stdout.write(text) for text in texts],
         sys.stdout.writelines,
-        lambda texts: terminal.console(markup=False).print(*texts),
+        lambda texts: terminal.console(highlight=False).print(*texts),
         lambda texts: terminal.console(stderr=True).print(_table(texts[0])),
     ]
-    for show in lines:
-        show([attack])
+    for print_by in lines:
+        print_by([attack])
     shown = out.shown()
     assert steering(shown, own=out.isatty()) == set()
     assert escaped(attack, keep="\n")[:6] in shown
@@ -98,6 +101,30 @@ def _table(cell: str) -> Table:
     made = Table("cell")
     made.add_row(cell)
     return made
+
+
+@on_both
+def test_brackets_and_colons_are_letters(monkeypatch: pytest.MonkeyPatch, tty: bool) -> None:
+    out = guarded(monkeypatch, tty=tty)
+    program = "[/tmp] [red]:boom:"
+    report = Report(
+        software="netsonde",
+        kernel=program,
+        cpus=1,
+        root=True,
+        missing_capabilities=[],
+        monitor_counts_here=False,
+        hooks=[Verdict(hook="netfilter", works=True, reason=program)],
+        chosen="netfilter",
+        attached=[
+            {"where": "lo", "order": 1, "program": program, "ours": False, "namespace": "this"}
+        ],
+        attached_unknown=None,
+        pinned=[program],
+    )
+    show(report, terminal.console(highlight=False))
+    assert out.shown().count(program) == 4
+    assert ("\x1b[32myes" in out.shown()) == out.isatty()
 
 
 @on_both
@@ -122,7 +149,7 @@ def test_json_reads_back_as_it_was(monkeypatch: pytest.MonkeyPatch, tty: bool) -
 @on_both
 def test_colours_are_those_of_the_command_alone(monkeypatch: pytest.MonkeyPatch, tty: bool) -> None:
     out = guarded(monkeypatch, tty=tty)
-    terminal.console(markup=False).print("\x1b[31mred", style="bold")
+    terminal.console(highlight=False).print("\x1b[31mred", style="bold")
     assert ("\x1b[1m" in out.shown()) == out.isatty()
     assert "\x1b[31m" not in out.shown()
 

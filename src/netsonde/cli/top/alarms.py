@@ -10,6 +10,7 @@ from netsonde.cli.top import draw
 from netsonde.cli.top.panels import ALARM, DIM, FINE, WARN, fitted
 from netsonde.cli.top.told import Told
 from netsonde.model.detector import Event
+from netsonde.model.text import escaped
 
 _NARROW = 70
 """Columns below which a sentence has lines of its own."""
@@ -51,7 +52,7 @@ def _state(told: Told) -> Text | None:
     """Say how alarms stand, where they do not say it themselves."""
     if "events" in told.troubles:
         before = " (below: those of before)" if told.active else ""
-        return Text(f"alarms unknown{before}: {draw.clean(told.troubles['events'].why)}", WARN)
+        return Text(f"alarms unknown{before}: {escaped(told.troubles['events'].why)}", WARN)
     if not told.events_known:
         return Text("alarms: not told yet", DIM)
     if not told.active:
@@ -64,9 +65,9 @@ def _alarm(events: list[Event], now_wall_ns: int, width: int) -> list[Text]:
     since = draw.age(now_wall_ns - min(event.wall_ns for event in events))
     hosts = sorted({event.host for event in events})
     more = f" and {len(hosts) - _MOST_HOSTS} more" if len(hosts) > _MOST_HOSTS else ""
-    line = Text(f"▲ {draw.clean(largest.detector)} ", ALARM)
-    line.append(draw.clean(f"{since} · {', '.join(hosts[:_MOST_HOSTS])}{more}"), "red")
-    sentence = draw.clean(largest.sentence)
+    line = Text(f"▲ {escaped(largest.detector)} ", ALARM)
+    line.append(escaped(f"{since} · {', '.join(hosts[:_MOST_HOSTS])}{more}"), "red")
+    sentence = escaped(largest.sentence)
     if width >= _NARROW:
         return [line.append(f": {sentence}", "")]
     wrapped = wrap(sentence, max(8, width - 2), max_lines=_MOST_LINES, placeholder=" …")
@@ -76,4 +77,4 @@ def _alarm(events: list[Event], now_wall_ns: int, width: int) -> list[Text]:
 def _cleared(event: Event, now_wall_ns: int) -> Text:
     ago = draw.age(now_wall_ns - event.wall_ns)
     text = f"  {event.detector} over {ago} ago: {event.key}, peak {event.peak:,} · {event.host}"
-    return Text(draw.clean(text), DIM)
+    return Text(escaped(text), DIM)

@@ -1,4 +1,4 @@
-"""Numbers, bars and sparklines as text, and text of strangers made harmless."""
+"""Numbers, bars and sparklines as text."""
 
 from __future__ import annotations
 
@@ -11,11 +11,6 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _LEVELS = " ▁▂▃▄▅▆▇█"
 _UNKNOWN = "·"
 _STEPS = ((10**15, "P"), (10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
-
-
-def clean(text: str) -> str:
-    """Give text without anything a terminal would obey; keys and sentences come from elsewhere."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def compact(value: float) -> str:

@@ -14,6 +14,7 @@ from netsonde.cli.top import draw, panels
 from netsonde.cli.top.alarms import alarms
 from netsonde.cli.top.choice import Choice
 from netsonde.cli.top.told import NS, Told, same_top
+from netsonde.model.text import escaped
 
 WIDE = 120
 """Columns from which there is a second column."""
@@ -110,10 +111,11 @@ def _joined(left: Text, right: Text) -> Text:
 def _head(view: View, width: int) -> list[Text]:
     """Say what is looked at; the filter has a line of its own where it must."""
     chosen = view.choice
-    where = draw.clean(view.url.removeprefix("http://"))
+    where = view.url.removeprefix("http://")
     unit = f"{chosen.by.replace('_', ',')} by {chosen.increment}"
     name = " netsonde top · " if width >= WIDE else " "
-    left, about = f"{name}{where} · {unit} · {chosen.window}", draw.clean(chosen.about)
+    left = escaped(f"{name}{where} · {unit} · {chosen.window}")
+    about = escaped(chosen.about)
     state = "PAUSED" if view.paused else "live"
     if "top" in view.told.troubles:
         state = "NO ANSWER" if not view.paused else state
@@ -139,7 +141,7 @@ def _notices(view: View, width: int) -> list[Text]:
         again = "" if view.paused else f" · next try in {view.retry_in_s} s"
         if view.waiting:
             again = " · trying"
-        said = f"no answer for {since}{again}: {draw.clean(trouble.why)}"
+        said = f"no answer for {since}{again}: {escaped(trouble.why)}"
         wrapped = wrap(said, max(width, _LEAST_WRAPPED), max_lines=_MOST_REASON, placeholder=" …")
         lines += [Text(line, panels.ALARM) for line in wrapped]
     if told.top is not None and view.stale:
@@ -153,7 +155,7 @@ def _notices(view: View, width: int) -> list[Text]:
 
 def _was(choice: Choice) -> str:
     unit = f"{choice.by.replace('_', ',')} by {choice.increment}"
-    return draw.clean(f"{unit}, {choice.window}, {choice.about}")
+    return escaped(f"{unit}, {choice.window}, {choice.about}")
 
 
 def _rows(view: View, width: int, height: int) -> tuple[list[Text], list[str]]:
@@ -182,7 +184,7 @@ def _foot(view: View, width: int, wide: bool) -> list[Text]:
         if not wide:
             lines.append(panels.facts(certificate, width))
         style = panels.FINE if certificate.exact else ""
-        said = wrap(draw.clean(certificate.line), width, max_lines=_MOST_CERTIFICATE)
+        said = wrap(escaped(certificate.line), width, max_lines=_MOST_CERTIFICATE)
         lines += [panels.fitted(Text(line, style), width) for line in said]
         if view.stale:
             for line in lines:

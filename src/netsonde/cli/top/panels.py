@@ -14,6 +14,7 @@ from netsonde.cli.top.told import Told
 from netsonde.model.answer import KeyCount, TopAnswer
 from netsonde.model.certificate import Certificate
 from netsonde.model.evidence import Evidence
+from netsonde.model.text import escaped
 
 ALARM = "bold red"
 WARN = "yellow"
@@ -68,8 +69,8 @@ class Columns:
     @classmethod
     def fitting(cls, answer: TopAnswer, rows: Sequence[KeyCount], width: int) -> Columns:
         """Choose columns: counts to the last digit if a bar is left room for, else rounded."""
-        keys = [len(draw.clean(row.key)) for row in rows]
-        longest = max([len(answer.by), *keys])
+        keys = [len(escaped(row.key)) for row in rows]
+        longest = max([len(escaped(answer.by)), *keys])
         seconds = answer.certificate.window.seconds
         rates = max(
             [6, *(len(draw.rate(r.count.estimate, seconds, answer.increment)) for r in rows)]
@@ -118,7 +119,7 @@ def _with(answer: TopAnswer, choice: Choice, selected: str, rows: list[KeyCount]
 
 def _table_head(answer: TopAnswer, choice: Choice, columns: Columns, width: int) -> Text:
     marks = {"count": ("", "▾", ""), "doubt": ("", "±▾", ""), "key": ("▴", "", "")}[choice.sort]
-    key = answer.by.replace("_", ",") + marks[0]
+    key = escaped(answer.by.replace("_", ",")) + marks[0]
     count = answer.increment + marks[1]
     gap = " " * _GAP
     line = gap.join(
@@ -136,7 +137,7 @@ def _row(answer: TopAnswer, row: KeyCount, columns: Columns, most: int) -> Text:
     gap = " " * _GAP
     write = draw.whole if columns.whole else draw.short
     seconds = answer.certificate.window.seconds
-    line = Text(middle_cut(draw.clean(row.key), columns.key).ljust(columns.key))
+    line = Text(middle_cut(escaped(row.key), columns.key).ljust(columns.key))
     line.append(gap + write(row.count).rjust(columns.count))
     line.append(gap + draw.rate(row.count.estimate, seconds, answer.increment).rjust(columns.rate))
     part = draw.share(row.count.estimate, answer.total.estimate)
@@ -152,9 +153,9 @@ def detail(answer: TopAnswer, key: str, width: int) -> Text:
     found = next((row for row in answer.rows if row.key == key), None)
     if found is None:
         most = f"not among the largest; at most {answer.absent_upper:,} {answer.increment}"
-        return fitted(Text(f"{draw.clean(key)}  {most}"), width)
+        return fitted(Text(f"{escaped(key)}  {most}"), width)
     share = draw.share(found.count.estimate, answer.total.estimate)
-    about = f"{draw.clean(key)}  {draw.whole(found.count)} {answer.increment}, {share}"
+    about = f"{escaped(key)}  {draw.whole(found.count)} {answer.increment}, {share}"
     return fitted(Text(f"{about} · enter looks into it", HEAD), width)
 
 
@@ -173,7 +174,7 @@ def rates(told: Told, width: int, height: int) -> list[Text]:
     mean, peak = sum(known) / max(1, len(known)), max(known, default=0.0)
     latest = "not counted" if counts[-1] is None else write(counts[-1])
     line = Text(f"{unit}  ", HEAD)
-    line.append(f"{told.points[last].begins[11:19]} {latest}")
+    line.append(f"{escaped(told.points[last].begins[11:19])} {latest}")
     line.append(f" · mean {write(mean)} · peak {write(peak)} in {len(counts)} s")
     if len(known) < len(counts):
         line.append(f" · {len(counts) - len(known)} s not counted", WARN)
@@ -193,7 +194,7 @@ def hosts(certificate: Certificate, width: int, most: int) -> list[Text]:
     left = len(seen.missing) + len(seen.partial)
     for what, who, style in (("missing", seen.missing, ALARM), ("partial", seen.partial, WARN)):
         for name, why in sorted(who.items()):
-            said = draw.clean(f"{name} {what}: {why}")
+            said = escaped(f"{name} {what}: {why}")
             parts = wrap(said, width, max_lines=2, initial_indent="  ", subsequent_indent="    ")
             if len(lines) + len(parts) + (left > 1) > most:
                 return [*lines, Text(f"  and {left} more", WARN)]
@@ -226,7 +227,7 @@ def drops(certificate: Certificate) -> list[Text]:
 def _dropped(found: Evidence) -> dict[str, int]:
     """Give drops by cause; what is not IP belongs to no flow, and misses in none."""
     return {
-        cause: number
+        escaped(cause): number
         for cause, number in sorted(found.drops.items())
         if number and cause != _NOT_IP
     }
@@ -252,7 +253,7 @@ def facts(certificate: Certificate, width: int) -> Text:
     noun = "host" if seen.asked == 1 else "hosts"
     line = Text(f"{seen.answered}/{seen.asked} {noun}", WARN if seen.partial else FINE)
     if seen.missing:
-        line = Text(draw.clean(f"{line.plain}, missing {', '.join(sorted(seen.missing))}"), ALARM)
+        line = Text(escaped(f"{line.plain}, missing {', '.join(sorted(seen.missing))}"), ALARM)
     causes = _dropped(found)
     dropped = ", ".join(f"{cause} {draw.compact(number)}" for cause, number in causes.items())
     parts = [

@@ -12,8 +12,8 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from netsonde.cli.top.choice import Choice
-from netsonde.cli.top.draw import clean
 from netsonde.model.errors import NetsondeError
+from netsonde.model.text import escaped
 
 Reading = Callable[[str], Choice]
 """What a text makes of the choice; raises BadField."""
@@ -53,7 +53,7 @@ class Prompt(Vertical):
 
     def begin(self, hint: str, text: str, read: Reading) -> None:
         """Ask; `read` judges every text."""
-        self._hint, self._read = clean(hint), read
+        self._hint, self._read = escaped(hint), read
         line = self.query_one(Input)
         line.value = text
         line.cursor_position = len(text)
@@ -91,7 +91,7 @@ class Prompt(Vertical):
         try:
             choice = self._read(text)
         except NetsondeError as error:
-            said.update(f"✗ {clean(str(error))}")
+            said.update(f"✗ {escaped(str(error))}")
             said.styles.color = "ansi_red"
             return None
         said.update(self._hint)

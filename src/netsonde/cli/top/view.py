@@ -22,7 +22,6 @@ from textual.widget import Widget
 
 from netsonde.cli.top import words
 from netsonde.cli.top.choice import MOST_KEYS, Choice
-from netsonde.cli.top.draw import clean
 from netsonde.cli.top.help import Help
 from netsonde.cli.top.page import Page, View, page
 from netsonde.cli.top.panels import ordered
@@ -31,6 +30,7 @@ from netsonde.cli.top.prompt import Prompt, Reading
 from netsonde.cli.top.told import NS, Told, same_rate, same_top
 from netsonde.model.errors import BadField, NetsondeError
 from netsonde.model.resource import TaskBody
+from netsonde.model.text import escaped
 from netsonde.model.window import TOTAL, Window
 
 _SETTLE_S = 0.15
@@ -261,7 +261,7 @@ class TopView(App[None]):
         try:
             inside = self.choice.into(self._selected)
         except BadField as error:
-            self.notify(clean(str(error)), severity="warning")
+            self._warn(str(error))
             return
         self._back = [*self._back[1 - _MOST_BACK :], self.choice]
         self.choose(inside)
@@ -300,7 +300,7 @@ class TopView(App[None]):
         try:
             tasks = await self.poll.tasks()
         except (NetsondeError, TimeoutError) as error:
-            self.notify(clean(str(error)) or "the agent gave no list of tasks", severity="warning")
+            self._warn(str(error) or "the agent gave no list of tasks")
             return
         listed = " · ".join(f"{task.id}: {_described(task)}" for task in tasks) or "there is none"
         now = "" if self.choice.task is None else str(self.choice.task.id)
@@ -330,6 +330,10 @@ class TopView(App[None]):
         del parameters
         typing = bool(self.query(Prompt)) and self.query_one(Prompt).open
         return not typing or action in ("quit", "leave")
+
+    def _warn(self, said: str) -> None:
+        """Say what did not work; a stranger's text in it is neither obeyed nor read as markup."""
+        self.notify(escaped(said), severity="warning", markup=False)
 
     def _prompt(self, hint: str, text: str, read: Reading) -> None:
         self.query_one(Prompt).begin(hint, text, read)

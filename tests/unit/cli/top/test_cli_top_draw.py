@@ -77,7 +77,3 @@ def test_a_sparkline_knows_unknown_from_zero() -> None:
     assert draw.spark([16.0, 8.0, 1.0], 3, 2) == ["█  ", "██▁"]
     assert draw.spark([], 4, 1) == ["    "]
     assert draw.spark([1.0, 2.0, 3.0], 2, 1) == ["▅█"]
-
-
-def test_text_of_strangers_cannot_command_a_terminal() -> None:
-    assert draw.clean("\x1b[2J10.0.0.6\n\x07é") == "?[2J10.0.0.6??é"

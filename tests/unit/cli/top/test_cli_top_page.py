@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import Any
 
+import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
-from scripted import WALL_NS, between, event, series_answer, top_answer
+from scripted import WALL_NS, between, event, series_answer, task_body, top_answer
 
 from netsonde.cli.top.choice import Choice
 from netsonde.cli.top.page import Page, View, page
@@ -18,6 +20,7 @@ from netsonde.model.certificate import Covered
 from netsonde.model.resource import EventPage
 
 NOW_NS = 1_000 * NS
+SIZES = [(80, 24), (160, 50), (200, 60), (20, 10)]
 
 
 def told(**how: object) -> Told:
@@ -228,11 +231,59 @@ def test_sorting_is_the_views_own() -> None:
     assert doubtful.keys == ("b", "a")
 
 
-def test_what_strangers_say_is_harmless() -> None:
+def everywhere(made: Any, attack: str) -> Any:
+    """Give a struct whose every free text is an attack, at any depth."""
+    match made:
+        case msgspec.Struct():
+            return msgspec.structs.replace(
+                made,
+                **{
+                    name: everywhere(getattr(made, name), attack)
+                    for name in made.__struct_fields__
+                    if name not in KEPT
+                },
+            )
+        case str():
+            return f"{attack}{made}"
+        case tuple():
+            return tuple(everywhere(one, attack) for one in made)
+        case dict():
+            return {everywhere(k, attack): everywhere(v, attack) for k, v in made.items()}
+    return made
+
+
+KEPT = ("increment", "state")
+"""Texts that are one of a few."""
+
+
+@given(st.text(min_size=1, max_size=30), st.sampled_from(SIZES), st.booleans())
+@example("\x1b[2J\x9b31m", (80, 24), False)
+@example("a\nlevel=info\r", (160, 50), True)
+@example("\u202e\u2066\ufeff\u2028", (200, 60), True)
+@example("\udc80", (80, 24), True)
+def test_what_strangers_say_is_shown_and_not_obeyed(
+    attack: str, size: tuple[int, int], away: bool
+) -> None:
+    absent = Covered(asked=8, answered=6, missing={"10.0.0.9": "gone"}, partial={"10.0.0.8": "h"})
+    answer = top_answer({"10.0.0.2": between(1, 2, 3)}, coverage=absent, drops={"full": 3})
+    found = Told()
+    found.take_top(Choice(), everywhere(answer, attack), NOW_NS - NS)
+    found.take_series(Choice(), everywhere(series_answer([10, None, 300]), attack))
+    happened = (event(1), event(2, state="cleared", key="10.0.0.7"))
+    found.take_events(everywhere(EventPage(events=happened, next="9", dropped=0), attack))
+    if away:
+        found.fail("top", attack, NOW_NS)
+        found.fail("events", attack, NOW_NS)
+    task = everywhere(task_body(), attack)
+    for choice in (Choice(), Choice(by=attack, window=attack, task=task)):
+        for selected in (None, found.top.rows[0].key if found.top else None, attack):
+            shown = view(found, url=f"http://{attack}", choice=choice, selected=selected)
+            for line in page(shown, *size).lines:
+                assert line.plain.isprintable(), line.plain
+
+
+def test_an_attack_can_be_read_as_what_it_is() -> None:
     found = told()
-    found.take_events(
-        EventPage(events=(event(9, sentence="\x1b[2Jboo", host="h\n5"),), next="9", dropped=0)
-    )
-    shown = text(page(view(found), 80, 24))
-    assert "\x1b" not in shown
-    assert "?[2Jboo" in shown
+    said = event(9, sentence="\x1b[2Jboo", host="h\n5")
+    found.take_events(EventPage(events=(said,), next="9", dropped=0))
+    assert r"\x1b[2Jboo" in text(page(view(found), 80, 24))

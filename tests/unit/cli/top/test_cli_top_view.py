@@ -136,6 +136,19 @@ def test_letters_typed_are_no_commands() -> None:
     played(scene)
 
 
+def test_a_warning_is_shown_as_it_is() -> None:
+    source = ScriptedSource(
+        top=lambda asked: top_answer({"[/x] [red]\x1b[2J": Bound.exactly(9)}, by=asked.by)
+    )
+
+    async def scene(screen: Screen) -> None:
+        await screen.press("down", "enter")
+        assert screen.text.count("[/x] [red]") > 1  # in the table, and why it cannot be looked into
+        assert "\x1b" not in screen.text
+
+    played(scene, source)
+
+
 def test_a_task_is_chosen_by_its_id() -> None:
     async def scene(screen: Screen) -> None:
         await screen.press("t")
