@@ -31,7 +31,8 @@ LastTick = Annotated[int, Meta(ge=-1, le=MAX_TICK)]
 WallNs = Annotated[int, Meta(ge=0, le=MAX_WALL_NS)]
 """Unix time in nanoseconds."""
 Milliseconds = Annotated[int, Meta(ge=0, le=MAX_MS)]
-SignedMs = Annotated[int, Meta(ge=-MAX_MS, le=MAX_MS)]
+SignedMs = Annotated[int, Meta(ge=-MAX_WALL_NS // 10**6, le=MAX_WALL_NS // 10**6)]
+"""From any wall time to any other: a host without a battery believes that it is 1970."""
 RealMs = Annotated[float, Meta(ge=0, le=MAX_MS)]
 SignedRealMs = Annotated[float, Meta(ge=-MAX_MS, le=MAX_MS)]
 Seconds = Annotated[float, Meta(ge=0, le=MAX_MS)]

@@ -54,6 +54,10 @@ class Span:
             self.since_tick, last_tick, self.missed_ticks, steps
         )
 
+    def was_set_back(self, clock_steps: Iterable[tuple[int, ClockStep]]) -> bool:
+        """Tell whether the clock was set back in it; `clock_steps` as above."""
+        return any(step.step_ms < 0 for step in self._clock_steps(clock_steps))
+
     def kept(
         self, key_type: str | None, mark: Mark, clock_steps: Iterable[tuple[int, ClockStep]]
     ) -> KeptSpan:

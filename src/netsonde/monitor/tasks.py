@@ -264,11 +264,18 @@ class Tasks:
                 raise BadField("window", "total", "'last 30s' or a range, for the spread of keys")
             if not question.step_ticks:
                 return self._total(running, question, counter)
-            since_tick = running.spans[None].since_tick
-            window = Window.range(since_tick, max(self.last_tick, since_tick))
+            window = self._whole_of(running)
         cover = self.recorder.cover(window, question.step_ticks or LONGEST_STEP)
         asked = running.task.filter if running else question.filter
         return answering(question, asked, counter, cover)
+
+    def _whole_of(self, running: Running) -> Window:
+        """Give all the time of a task; raises BadField when its ticks are in no order."""
+        span = running.spans[None]
+        if span.was_set_back(self._taken.clock_steps):
+            told = "the clock was set back since the task began"
+            raise BadField("window", "total", f"'last 30s' or a range, for a series ({told})")
+        return Window.range(span.since_tick, max(self.last_tick, span.since_tick))
 
     def _total(self, running: Running, question: Question, counter: Counter | None) -> Answering:
         if counter is not None and counter.key_type not in running.spans:

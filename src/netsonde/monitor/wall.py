@@ -37,17 +37,25 @@ class Named:
 
 
 class WallClock:
-    """Names the times between readings."""
+    """Names the times between readings.
+
+    Guarantees: names are of ticks since 1970, the first of a time is not after its last, and no
+    time has a name before that of the time before it, unless a step is told with it.
+    """
 
     def __init__(self, now: Reading) -> None:
         """`now`: when the first tick begins."""
         self._last = now
+        self._last_tick = 0
+        """The last name that was given."""
 
     def named(self, now: Reading) -> Named:
         """Name the time since the last reading.
 
         Ends are rounded to the nearest boundary, as ticks end a little late; a piece that rounds to
-        nothing is of the tick that its middle lies in. Without a step names never go back.
+        nothing is of the tick that its middle lies in. A clock that is slewed, or set by less than
+        a step, may round to the tick before the one that was named last: then it is that one still.
+        Set by little again and again it is a step, of what that has come to.
         """
         elapsed_ns = now.mono_ns - self._last.mono_ns
         begin_ns, step_ns = now.wall_ns - elapsed_ns, now.wall_ns - self._last.wall_ns - elapsed_ns
@@ -55,9 +63,17 @@ class WallClock:
         first, last = _nearest(begin_ns), _nearest(now.wall_ns) - 1
         if last < first:
             first = last = (begin_ns + now.wall_ns) // 2 // TICK_NS
-        clock_step = None
+        first = max(0, first)  # the clock may have been set to less than a tick after 1970
+        last = max(first, last)
         if abs(step_ns) > STEP_NS:
             clock_step = ClockStep(tick=last, step_ms=round(step_ns / 1e6))
+        elif last < self._last_tick - 1:
+            clock_step = ClockStep(tick=last, step_ms=(last - self._last_tick) * TICK_NS // 10**6)
+        else:
+            clock_step = None
+            first = max(first, self._last_tick)
+            last = max(first, last)
+        self._last_tick = last
         return Named(first, last, clock_step)
 
 

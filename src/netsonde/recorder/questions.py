@@ -16,7 +16,7 @@ from netsonde.model.evidence import Evidence
 from netsonde.model.flow import FlowClass
 from netsonde.model.task import Counter, Filter, Increment, Question, Task
 from netsonde.model.window import MAX_POINTS
-from netsonde.recorder.ring import Cover
+from netsonde.recorder.cover import Cover
 from netsonde.recorder.seen import Seen
 from netsonde.recorder.steps import Step
 from netsonde.sketch.part import fingerprint
@@ -118,7 +118,9 @@ class _Points:
             raise BadField("window", question.window.text, allowed)
         self._first_tick = first * length
         self._bounds = np.zeros((3, last - first + 1), np.int64)
-        self._held = np.zeros(last - first + 1, np.int64)
+        self._held = np.zeros((last - first + 1) * length, np.bool_)
+        """Each wall tick; several steps may have some of the same one."""
+        self._left_out = cover.left_out
 
     def runs(self, steps: tuple[Step, ...]) -> list[list[Step]]:
         """Join what follows one another within a point."""
@@ -153,21 +155,26 @@ class _Points:
             own = min(last_tick + 1, begin + self._length) - max(first_tick, begin)
             part = left if point == last else estimate * own // ticks
             self._bounds[1, point] += part
-            self._held[point] += own
             left -= part
+        self._held[first_tick - self._first_tick : last_tick - self._first_tick + 1] = True
 
-    def series(self, counted: str) -> Series:
-        """Make a series of them; `counted`: its fingerprint."""
+    def series(self, asked: str) -> Series:
+        """Make a series of them; `asked`: its fingerprint."""
         lower, estimate, upper = self._bounds
+        held = self._held.reshape(-1, self._length)
+        counted, whole = np.any(held, axis=1), np.all(held, axis=1)
+        for first_tick, last_tick in self._left_out:
+            begin, end = self._point(first_tick), self._point(last_tick) + 1
+            whole[max(0, begin) : max(0, end)] = False
         return Series(
-            fingerprint=counted,
+            fingerprint=asked,
             step_ticks=self._length,
-            first_ticks=self._first_tick + self._length * np.arange(len(self._held)),
+            first_ticks=self._first_tick + self._length * np.arange(len(held)),
             lower=lower,
             estimate=estimate,
             upper=upper,
-            counted=self._held > 0,
-            hosts=(self._held >= self._length).astype(np.int64),
+            counted=counted,
+            hosts=whole.astype(np.int64),
         )
 
     def _point(self, tick: int) -> int:

@@ -28,7 +28,8 @@ from netsonde.model.window import (
     wall_text,
 )
 from netsonde.recorder.batches import ALL, JOIN_PIECES, MAX_TICKS, Batch, Batches, held_bytes
-from netsonde.recorder.steps import Level, Step
+from netsonde.recorder.cover import Cover, in_any, runs
+from netsonde.recorder.steps import Gone, Level, Step
 from netsonde.recorder.tail import Tail
 from netsonde.sketch import _abi
 from netsonde.sketch.merge import LEAST_RECORDS, Merging, merged
@@ -52,29 +53,6 @@ _TENS_SEED = 1
 _UNPACKED_STEPS = TICKS_PER_S
 _MOST_DUE = 64
 _HALF_TICK_NS = TICK_NS // 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cover:
-    """The steps that answer for a window."""
-
-    steps: tuple[Step, ...]
-    """In order of arrival; the fewest that cover what is held of the window."""
-    first_tick: int
-    """First wall tick that is in the steps."""
-    last_tick: int
-    asked_first_tick: int
-    """First wall tick of the window, as the clock is now."""
-    asked_last_tick: int
-    missed_ticks: int
-    """Ticks of the window that are in none of them."""
-    clock_steps: tuple[ClockStep, ...]
-    """How the clock was set within the window."""
-    tail: Tail
-
-    def ticks(self, *, single: bool) -> Iterator[Tick]:
-        """Give what the steps hold; `single`: no ticks joined that are not joined yet."""
-        return (step.tick for step in self.steps) if single else self.tail.ticks(self.steps)
 
 
 @dataclass(slots=True)
@@ -136,6 +114,7 @@ class Recorder:
         self._era = 0
         self._ended_mono_ns: int | None = None
         self._clock_steps: deque[tuple[int, ClockStep]] = deque(maxlen=MAX_NAMED)
+        self._gone = Gone()
 
     @property
     def last_tick(self) -> int:
@@ -155,15 +134,17 @@ class Recorder:
         """Take the next tick, or a piece of one, which ended at `mono_ns`.
 
         `clock_step`: how the wall clock was set since the tick before; this one has its new time.
+        A tick that is named before the one before it begins an era, whether or not that is told.
         """
-        first_tick = tick.id if tick.first_id is None else tick.first_id
+        first_tick = tick.id if tick.first_id is None else min(tick.first_id, tick.id)
         began_mono_ns = self._ended_mono_ns
         if began_mono_ns is None:
             began_mono_ns = mono_ns - (tick.id - first_tick + 1) * TICK_NS
         self._ended_mono_ns, position = mono_ns, self.batches.end
-        if clock_step is not None:
+        if clock_step is not None or first_tick < self.last_tick:
             self._end_second()
             self._era += 1
+        if clock_step is not None:
             self._clock_steps.append((position, clock_step))
         at = _Span(position, self._era, first_tick, began_mono_ns, position + 1, tick.id, mono_ns)
         if self._second and first_tick // TICKS_PER_S != self._second.first_tick // TICKS_PER_S:
@@ -208,25 +189,35 @@ class Recorder:
             chosen = [t for t in tiles if t.last_tick >= first_tick and t.first_tick <= last_tick]
             if not chosen:
                 raise self._out_of_reach(window, tiles)
-            missed_ticks = last_tick - first_tick + 1 - _held_ticks(chosen, first_tick, last_tick)
+            spans, gone = [tile.span for tile in chosen], self._gone.spans
+            # What is held of a tick may be a piece, or of one era alone.
+            held_ticks = in_any(spans + gone, first_tick, last_tick)
+            held_ticks -= in_any(gone, first_tick, last_tick)
+            missed_ticks = last_tick - first_tick + 1 - held_ticks
+            others = [t for t in tiles if t.last_tick < first_tick or t.first_tick > last_tick]
+            left_out = gone + [tile.span for tile in others]
         else:
             last_tick = tiles[-1].last_tick
             ticks = REAL_TIME_TICKS if window == REAL_TIME else window.ticks
             chosen, missed_ticks = self._latest(tiles, ticks)
             first_tick = max(0, last_tick - ticks + 1)  # a host may believe it is 1970
-        steps = [step for run in _runs(chosen) for step in self._fewest(run, most_ticks)]
+            before = [tile for tile in tiles if tile.end <= chosen[0].begin]
+            left_out = [tile.span for tile in before if tile.era == chosen[0].era]
+        steps = [step for run in runs(chosen) for step in self._fewest(run, most_ticks)]
+        covered = min(step.first_tick for step in steps), max(step.last_tick for step in steps)
         return Cover(
             steps=tuple(steps),
-            first_tick=min(step.first_tick for step in steps),
-            last_tick=max(step.last_tick for step in steps),
+            first_tick=covered[0],
+            last_tick=covered[1],
             asked_first_tick=first_tick,
             asked_last_tick=last_tick,
             missed_ticks=missed_ticks,
             clock_steps=tuple(
                 clock_step
                 for position, clock_step in self._clock_steps
-                if any(run[0].begin <= position <= run[-1].end for run in _runs(chosen))
+                if any(run[0].begin <= position <= run[-1].end for run in runs(chosen))
             ),
+            left_out=tuple(span for span in left_out if in_any([span], *covered)),
             tail=self._tail,
         )
 
@@ -342,7 +333,9 @@ class Recorder:
         levels = (self._ticks, self._seconds, self._tens)
         for level, longer in zip(levels, (*levels[1:], None), strict=True):
             held_until = longer.steps[-1].end if longer and longer.steps else 0
-            level.evict(held_until if longer else self.batches.end)
+            gone = level.evict(held_until if longer else self.batches.end)
+            if longer is None:
+                self._gone.note(gone)
 
     def _tiles(self) -> list[Step]:
         """Give the shortest steps that are left of each time, oldest first."""
@@ -375,24 +368,3 @@ class Recorder:
         begins = wall_text(min(tile.first_tick for tile in tiles))
         allowed = f"a range of the past; it can be {begins} to now"
         return BadField("window", window.text, allowed)
-
-
-def _runs(tiles: list[Step]) -> list[list[Step]]:
-    """Part tiles where others lie between them: the clock was set, and back."""
-    runs: list[list[Step]] = []
-    for tile in tiles:
-        if runs and runs[-1][-1].end == tile.begin:
-            runs[-1].append(tile)
-        else:
-            runs.append([tile])
-    return runs
-
-
-def _held_ticks(tiles: list[Step], first_tick: int, last_tick: int) -> int:
-    """Count the wall ticks of a range that are in any tile."""
-    spans = sorted((max(t.first_tick, first_tick), min(t.last_tick, last_tick)) for t in tiles)
-    held, place = 0, first_tick
-    for first, last in spans:
-        held += max(0, last + 1 - max(first, place))
-        place = max(place, last + 1)
-    return held

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from netsonde.model.evidence import MAX_NAMED
 from netsonde.model.resource import Level as LevelState
 from netsonde.recorder.batches import held_bytes
 from netsonde.sketch.pack import pack, unpack
@@ -36,6 +38,11 @@ class Step:
     def tick(self) -> Tick:
         """What it holds; packed ones take some milliseconds."""
         return unpack(self.held, self.placement) if isinstance(self.held, bytes) else self.held
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """Its first and last wall tick."""
+        return self.first_tick, self.last_tick
 
     @property
     def ticks(self) -> int:
@@ -80,8 +87,9 @@ class Level:
             step.pack()
             self._count(step, 1)
 
-    def evict(self, until: int) -> None:
-        """Let the oldest go while there are too many; `until`: those that end by this position."""
+    def evict(self, until: int) -> list[Step]:
+        """Let the oldest go while there are too many, and give them; `until`: those that end by
+        this position."""
         gone = 0
         while gone < len(self.steps) and self.steps[gone].end <= until:
             step = self.steps[gone]
@@ -91,7 +99,9 @@ class Level:
             self._count(step, -1)
             del self._at[step.begin]
             gone += 1
+        let_go = self.steps[:gone]
         del self.steps[:gone]
+        return let_go
 
     def _count(self, step: Step, sign: int) -> None:
         size_bytes = sign * step.size_bytes
@@ -112,3 +122,31 @@ class Level:
             first_tick=self.steps[0].first_tick if self.steps else None,
             bytes=self.bytes,
         )
+
+
+class Gone:
+    """Which wall ticks were held, era by era, and are not any more.
+
+    Where the clock was set back, later steps have the same ticks again: they are not all of them.
+    """
+
+    def __init__(self) -> None:
+        self.spans: list[tuple[int, int]] = []
+        """First and last wall tick of each era that anything has gone of; of too many eras the
+        oldest are as one, and what lies between them is, too."""
+        self._era: int | None = None
+
+    def note(self, steps: Sequence[Step]) -> None:
+        """Take what went next, oldest first."""
+        for step in steps:
+            if step.era == self._era:
+                self._join(len(self.spans) - 1, step.span)
+            else:
+                self.spans.append(step.span)
+                self._era = step.era
+            if len(self.spans) > MAX_NAMED:
+                self._join(0, self.spans.pop(0))
+
+    def _join(self, place: int, span: tuple[int, int]) -> None:
+        first, last = self.spans[place]
+        self.spans[place] = min(first, span[0]), max(last, span[1])

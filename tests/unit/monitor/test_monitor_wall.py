@@ -63,6 +63,30 @@ def test_names_never_go_back(lengths_ms: list[float]) -> None:
         place = last
 
 
+@given(
+    st.sampled_from([0, 70 * MS, NOW]),
+    st.lists(st.tuples(st.floats(0.01, 400), st.floats(-400, 400)), max_size=60),
+)
+def test_names_go_back_with_a_step_that_is_told_alone(
+    wall_ns: int, story: list[tuple[float, float]]
+) -> None:
+    """However little the clock is set by, and however early it is."""
+    now = Reading(wall_ns, 77 * MS)
+    clock, place = WallClock(now), 0
+    for length_ms, set_by_ms in story:
+        wall_ns = max(0, now.wall_ns + int((length_ms + set_by_ms) * MS))
+        now = Reading(wall_ns, now.mono_ns + int(length_ms * MS))
+        named = clock.named(now)
+        assert 0 <= named.first_tick <= named.last_tick
+        assert abs(now.wall_ns / TICK_NS - named.last_tick) <= 2.5
+        if named.clock_step is None:
+            assert place <= named.first_tick
+        else:
+            assert named.clock_step.tick == named.last_tick
+            assert named.clock_step.step_ms != 0
+        place = named.last_tick
+
+
 def test_both_clocks_are_read_at_once() -> None:
     one, two = read_clocks(), read_clocks()
     assert abs((two.wall_ns - one.wall_ns) - (two.mono_ns - one.mono_ns)) < 50 * MS

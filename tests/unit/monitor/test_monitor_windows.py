@@ -2,14 +2,19 @@
 long they are, and however the clock is set.
 
 The real recorder and tasks of a monitor, with what they make ahead, in simulated time of
-milliseconds: one packet comes in each, so the truth about any time is its length.
+milliseconds: one packet comes in each, so the truth about any time is its length. A ledger of what
+was closed says what each wall tick may have: a count, and a series over the same window, hold all
+of it, or say that they miss some.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
+import msgspec
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +22,7 @@ from recording import tick
 
 from netsonde.daemon.failures import Failures
 from netsonde.model.errors import NetsondeError
+from netsonde.model.evidence import Evidence
 from netsonde.model.task import Filter, Interface, Question, Task
 from netsonde.model.window import MAX_TICKS, REAL_TIME, TICK_NS, TOTAL, Window
 from netsonde.monitor.taken import Closed
@@ -24,7 +30,7 @@ from netsonde.monitor.tasks import Tasks
 from netsonde.monitor.wall import Reading, WallClock
 from netsonde.recorder.questions import Answered, finished
 from netsonde.recorder.ring import Recorder
-from netsonde.sketch.series import Series
+from netsonde.sketch.series import STEP_TICKS, Series
 from netsonde.sketch.summary import Summary
 
 MS_NS = 1_000_000
@@ -36,12 +42,33 @@ TOTALS = Question(series="sketch", task_id=0, window=TOTAL)
 LASTS = [Window.last(n) for n in (1, 2, 3, 9, 10, 11, 99, 100, 101, 600, 601, MAX_TICKS)]
 
 
+BOTH = Filter(interface=Interface.BOTH)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A closed tick, or a piece of one, as it was named."""
+
+    first_tick: int
+    last_tick: int
+    packets: int
+
+    def meets(self, first_tick: int, last_tick: int) -> bool:
+        return self.last_tick >= first_tick and self.first_tick <= last_tick
+
+    def within(self, first_tick: int, last_tick: int) -> bool:
+        return self.first_tick >= first_tick and self.last_tick <= last_tick
+
+
 class Host:
     """A host that gets a packet each millisecond, and the clock of its monitor."""
 
-    def __init__(self) -> None:
+    def __init__(self, budget_bytes: int = 1 << 20) -> None:
         self.failures = Failures()
-        self.tasks = Tasks(Recorder(1 << 20), failures=self.failures)
+        self.tasks = Tasks(Recorder(budget_bytes), failures=self.failures)
+        self.ledger: list[Entry] = []
+        self.turns: list[int] = []
+        """Wall ticks in which the clock was set, before and after."""
         self.ms = 0
         """Monotonic, since it began."""
         self.offset_ms = 0
@@ -56,7 +83,9 @@ class Host:
     def set_clock(self, by_ms: int) -> None:
         """Set the wall clock forward or back; no kernel lets it be before 1970."""
         earliest_ms = 1 - BEGIN_WALL_NS // MS_NS - self.ms
+        self.turns.append(self.now_tick())
         self.offset_ms = max(earliest_ms, self.offset_ms + by_ms)
+        self.turns.append(self.now_tick())
 
     def now_tick(self) -> int:
         return self.reading().wall_ns // TICK_NS
@@ -71,6 +100,7 @@ class Host:
         one = tick(named.last_tick, flows, first)
         self.tasks.absorb(Closed(tick=one, mono_ns=now.mono_ns, clock_step=named.clock_step))
         self.closed_ms = self.ms
+        self.ledger.append(Entry(named.first_tick, named.last_tick, packets))
 
     def pass_until(self, ms: int, length_ticks: int = 1) -> None:
         """Let time pass, and close ticks of this length at the wall clock's boundaries."""
@@ -89,10 +119,12 @@ class Host:
     def windows(self) -> Iterator[Window]:
         yield from (REAL_TIME, *LASTS)
         now = self.now_tick()
-        for back in (0, 1, 10, 100, 700, -1):
-            for length in (1, 10, 100):
-                if now - back >= 0:
-                    yield Window.range(max(0, now - back), now - back + length - 1)
+        firsts = [now - back for back in (0, 1, 10, 100, 700, -1)]
+        for turn in dict.fromkeys(self.turns[-4:]):
+            firsts += [turn - 8, turn]
+        for first in dict.fromkeys(firsts):
+            if first >= 0:
+                yield from (Window.range(first, first + ticks - 1) for ticks in (1, 10, 100))
 
     def ask(self, question: Question) -> Answered | None:
         """Give the answer, or None when it is a sentence."""
@@ -100,10 +132,15 @@ class Host:
             with suppress(NetsondeError):
                 finished(slices)
         try:
-            return finished(self.tasks.answering(question))
+            answered = finished(self.tasks.answering(question))
         except NetsondeError as error:
             assert 0 < len(str(error)) < 500  # noqa: PT017 # a sentence is an answer, too
             return None
+        evidence = answered.evidence
+        assert evidence.first_tick <= evidence.last_tick
+        sent = msgspec.msgpack.encode(evidence)
+        assert msgspec.msgpack.decode(sent, type=Evidence) == evidence, "the agent can read it"
+        return answered
 
     def check(self) -> None:
         """Ask about every window."""
@@ -112,34 +149,99 @@ class Host:
         total = self.ask(TOTALS)
         assert total is not None
         assert packets_of(total) == self.closed_ms, "each packet once, whatever the clock did"
-        assert total.evidence.first_tick <= total.evidence.last_tick
+        for step in STEP_TICKS:
+            series = self.ask(msgspec.structs.replace(TOTALS, step_ticks=step))
+            if series is not None and not series.evidence.missed_ticks:
+                assert Series.from_bytes(series.part).estimate.sum() == self.closed_ms
         assert not self.failures.counts
 
-    def check_window(self, window: Window) -> None:
-        answered = self.ask(Question(filter=Filter(interface=Interface.BOTH), window=window))
+    def check_window(self, window: Window, steps: Sequence[int] = STEP_TICKS) -> None:
+        answered = self.ask(Question(filter=BOTH, window=window))
         if answered is None:
-            assert window.kind == "range" or self.closed_ms == 0
+            nothing = not any(one.meets(window.first_tick, window.last_tick) for one in self.ledger)
+            assert self.closed_ms == 0 or (window.kind == "range" and nothing) or self.has_evicted
             return
         counted, evidence = packets_of(answered), answered.evidence
         assert counted == evidence.packets
-        assert evidence.first_tick <= evidence.last_tick
         assert 0 <= counted <= self.closed_ms
-        if window.kind != "range":
-            ticks = 10 if window == REAL_TIME else window.ticks
-            held = min(self.closed_ms, (ticks - evidence.missed_ticks) * TICK_MS)
-            # The open tick counts as one, and half of one may be too many or too few.
-            least = min(held - TICK_MS - TICK_MS // 2, self.closed_ms)
-            assert counted >= least, (window, counted)
-            assert counted > 0 or self.closed_ms == 0, window
-        for step in (1, 100) if window.kind == "range" else (10,):
-            series = self.ask(
-                Question(filter=Filter(interface=Interface.BOTH), window=window, step_ticks=step)
-            )
-            if series is not None:
-                made = Series.from_bytes(series.part)
-                assert (made.lower <= made.estimate).all()
-                assert (made.estimate <= made.upper).all()
-                assert made.estimate.sum() == counted
+        if window.kind == "range":
+            self.check_range(window, counted, evidence)
+            asked = self.ledger
+        else:
+            asked = self.check_last(window, counted, evidence)
+        for step in steps:
+            question = Question(filter=BOTH, window=window, step_ticks=step)
+            series = self.ask(question)
+            if series is None:
+                continue
+            assert series.evidence == evidence
+            made = Series.from_bytes(series.part)
+            assert made.estimate.sum() == counted, (window, step)
+            check_points(made, asked)
+
+    @property
+    def has_evicted(self) -> bool:
+        """Whether the recorder has let anything go."""
+        first_tick = self.tasks.recorder.reach().first_tick
+        return bool(self.ledger) and first_tick != self.ledger[0].first_tick
+
+    def check_range(self, window: Window, counted: int, evidence: Evidence) -> None:
+        """All that the ledger has of the range, or not all and it is said."""
+        first, last = window.first_tick, window.last_tick
+        met = [one for one in self.ledger if one.meets(first, last)]
+        named = {tick for one in met for tick in ticks_of(one, first, last)}
+        assert evidence.missed_ticks >= last - first + 1 - len(named)
+        if not evidence.missed_ticks:
+            assert counted >= sum(one.packets for one in met), window
+        really = (evidence.first_tick, evidence.last_tick)
+        assert counted <= sum(one.packets for one in self.ledger if one.meets(*really))
+
+    def check_last(self, window: Window, counted: int, evidence: Evidence) -> list[Entry]:
+        """It is what was closed last, and as long as was asked for; gives what was."""
+        ticks = 10 if window == REAL_TIME else window.ticks
+        held = min(self.closed_ms, (ticks - evidence.missed_ticks) * TICK_MS)
+        # The open tick counts as one, and half of one may be too many or too few.
+        least = min(held - TICK_MS - TICK_MS // 2, self.closed_ms)
+        assert counted >= least, (window, counted)
+        assert counted > 0 or self.closed_ms == 0, window
+        really = evidence.first_tick, evidence.last_tick
+        for place in range(len(self.ledger) - 1, -1, -1):
+            latest = self.ledger[place:]
+            if sum(one.packets for one in latest) == counted and really == (
+                min(one.first_tick for one in latest),
+                max(one.last_tick for one in latest),
+            ):
+                return latest
+        raise AssertionError((window, counted, really))
+
+
+def ticks_of(one: Entry, first_tick: int, last_tick: int) -> range:
+    return range(max(one.first_tick, first_tick), min(one.last_tick, last_tick) + 1)
+
+
+def check_points(series: Series, asked: list[Entry]) -> None:
+    """Each has at most what was closed in it, and all that may be of it where it is whole."""
+    assert (series.lower <= series.estimate).all()
+    assert (series.estimate <= series.upper).all()
+    assert not series.upper[~series.counted].any()
+    step, points = series.step_ticks, len(series.first_ticks)
+    begin = int(series.first_ticks[0])
+    first, last, packets = np.array(
+        [(one.first_tick, one.last_tick, one.packets) for one in asked]
+    ).T
+    met = (last >= begin) & (first < begin + points * step)
+    first, last, packets = first[met] - begin, last[met] - begin, packets[met]
+    one_point = (first >= 0) & (first // step == last // step)
+    least = np.bincount(first[one_point] // step, packets[one_point], points)
+    assert (series.lower <= least).all()
+    most, named = np.zeros(points + 1), np.zeros(points * step + 1)
+    first, last = np.maximum(first, 0), np.minimum(last, points * step - 1)
+    for sums, width, weight in ((most, step, packets), (named, 1, np.ones(len(packets)))):
+        np.add.at(sums, first // width, weight)
+        np.subtract.at(sums, last // width + 1, weight)
+    whole = series.hosts > 0
+    assert (series.upper >= np.cumsum(most[:-1]))[whole].all()
+    assert (np.cumsum(named[:-1]) > 0).reshape(-1, step).all(axis=1)[whole].all()
 
 
 def packets_of(answered: Answered) -> int:
@@ -156,22 +258,37 @@ def test_a_flush_at_every_millisecond_of_a_tick(first_ms: int) -> None:
             host.pass_until(begin_ms)
             host.pass_until(begin_ms + flush_ms)
             host.close()
-            host.check_window(Window.last(1))
-            host.check_window(REAL_TIME)
+            host.check_window(Window.last(1), steps=[10])
+            host.check_window(REAL_TIME, steps=[10])
             for more_ms in (0, 1, 50, 99):
                 host.pass_until(host.ms + more_ms)
                 host.close()
                 for ticks in (1, 2):
-                    host.check_window(Window.last(ticks))
+                    host.check_window(Window.last(ticks), steps=[10])
         if flush_ms == first_ms:
             host.check()
 
 
-STEPS_MS = [-1_000_000_000_000, -3_600_000, -400, -60, -40, -1, 0, 1, 40, 60, 400, 3_600_000]
+STEPS_MS = [
+    -1_700_000_000_000,
+    -1_000_000_000_000,
+    -3_600_000,
+    -400,
+    -60,
+    -40,
+    -1,
+    0,
+    1,
+    40,
+    60,
+    400,
+    3_600_000,
+]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(
+    budget_bytes=st.sampled_from([1 << 16, 1 << 20]),
     story=st.lists(
         st.one_of(
             st.tuples(st.just("pass"), st.integers(1, 3_000), st.sampled_from([1, 2, 8, 32])),
@@ -181,10 +298,12 @@ STEPS_MS = [-1_000_000_000_000, -3_600_000, -400, -60, -40, -1, 0, 1, 40, 60, 40
         ),
         min_size=3,
         max_size=14,
-    )
+    ),
 )
-def test_every_window_whatever_the_clock_does(story: list[tuple[str, int, int]]) -> None:
-    host = Host()
+def test_every_window_whatever_the_clock_does(
+    budget_bytes: int, story: list[tuple[str, int, int]]
+) -> None:
+    host = Host(budget_bytes)
     host.pass_until(150)
     for verb, much, length_ticks in story:
         if verb == "pass":
@@ -196,7 +315,7 @@ def test_every_window_whatever_the_clock_does(story: list[tuple[str, int, int]])
             host.set_clock(much)
         else:
             host.work(much)
-        host.check_window(Window.last(1))
+        host.check_window(Window.last(1), steps=[1])
     host.check()
 
 

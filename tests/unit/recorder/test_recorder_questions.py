@@ -12,7 +12,8 @@ from netsonde.model.errors import BadField
 from netsonde.model.key import KeyType
 from netsonde.model.task import Counter, Filter, Increment, Question, Task
 from netsonde.model.window import Window
-from netsonde.recorder.questions import answering, finished
+from netsonde.recorder.questions import Answered, answering, finished
+from netsonde.recorder.ring import LONGEST_STEP
 from netsonde.sketch import window as sketch
 from netsonde.sketch.part import read
 from netsonde.sketch.series import Series
@@ -125,3 +126,65 @@ def test_a_spread_counts_pairs_once_over_all_steps(asked: int) -> None:
     (row,) = Summary.from_bytes(answered.part).rows()
     assert (row.count.lower, row.count.upper) == (len(sources), len(sources))
     assert answered.evidence.packets == sum(one.sides[0].packets for one in HOST.ticks[-asked:])
+
+
+def counted(host: Clocked, window: Window, step_ticks: int = 0) -> Answered:
+    question = Question(window=window, step_ticks=step_ticks)
+    cover = host.recorder.cover(window, step_ticks or LONGEST_STEP)
+    return finished(answering(question, Filter(), None, cover))
+
+
+def test_names_that_go_back_unsaid_lose_nothing() -> None:
+    host = Clocked()
+    for number in (8, 9, 10, 9, 9, 10, 11, 7, 12):
+        host.wall = NOW + number
+        host.add([(number, 10)])
+    window = Window.range(NOW + 7, NOW + 12)
+    for step_ticks in (1, 10, 100):
+        series = read(counted(host, window, step_ticks).part)
+        assert isinstance(series, Series)
+        assert series.estimate.sum() == 90
+    assert counted(host, window).evidence.packets == 90
+
+
+def test_a_tick_that_was_had_twice_does_not_stand_for_another() -> None:
+    """Nine ticks of ten, and one of them again after the clock was set back."""
+    host = Clocked()
+    for number in (*range(9), 8):
+        if host.wall != NOW + number:
+            host.set_clock(NOW + number)
+        host.add([(number, 10)])
+    answered = counted(host, Window.range(NOW, NOW + 9), 10)
+    series = read(answered.part)
+    assert isinstance(series, Series)
+    assert (series.estimate.tolist(), series.hosts.tolist()) == ([100], [0])
+    assert answered.evidence.missed_ticks == 1
+
+
+def test_ticks_of_an_era_that_has_gone_are_missed_from_the_one_that_has_them_again() -> None:
+    host = Clocked(1 << 16)
+    for _ in range(300):
+        host.add([(1, 10)])
+    host.set_clock(NOW)
+    for _ in range(6000):
+        host.add([(2, 10)])
+        host.settle()
+    reach = host.recorder.reach().first_tick
+    assert reach is not None
+    host.set_clock(reach + 20)
+    for _ in range(100):
+        host.add([(3, 10)])
+    window = Window.range(reach + 20, reach + 39)
+    assert counted(host, window).evidence.missed_ticks == 0, "both eras have them"
+    for _ in range(6000):
+        host.add([(4, 10)])
+        host.settle()
+    host.set_clock(reach + 20)
+    for _ in range(100):
+        host.add([(5, 10)])
+    answered = counted(host, window, 10)
+    series = read(answered.part)
+    assert isinstance(series, Series)
+    assert answered.evidence.missed_ticks == 20
+    assert not series.hosts.any()
+    assert series.counted.all()

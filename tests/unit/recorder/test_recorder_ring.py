@@ -13,7 +13,8 @@ from recording import NOW, Clocked, tick
 from netsonde.model.errors import BadField, Unavailable
 from netsonde.model.evidence import ClockStep
 from netsonde.model.window import REAL_TIME, TICK_NS, Window, wall_text
-from netsonde.recorder.ring import Cover, Recorder
+from netsonde.recorder.cover import Cover
+from netsonde.recorder.ring import Recorder
 from netsonde.sketch.tick import Tick
 
 
