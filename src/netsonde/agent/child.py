@@ -35,11 +35,14 @@ class ChildLink:
         dialer: Dialer,
         adopt: Callable[[Connection], Awaitable[peer.Adopted]],
         on_news: Callable[[str, News], None],
+        on_garbled: Callable[[str, NetsondeError], None],
     ) -> None:
+        """`on_garbled`: told of what could not be read."""
         self.name = name
         self._dialer = dialer
         self._adopt = adopt
         self._on_news = on_news
+        self._on_garbled = on_garbled
         self._connection: Connection | None = None
         self._fault: NetsondeError = Unavailable("not connected yet")
         self._tried = asyncio.Event()
@@ -79,7 +82,8 @@ class ChildLink:
         pause_s = FIRST_PAUSE_S
         while True:
             try:
-                async with self._dialer.dial(self.name, self._news) as (connection, reading):
+                dialled = self._dialer.dial(self.name, self._news, self._garbled)
+                async with dialled as (connection, reading):
                     self.adopted = await self._adopt(connection)
                     self._connection, pause_s = connection, FIRST_PAUSE_S
                     self._tried.set()
@@ -98,6 +102,9 @@ class ChildLink:
             log.warning("child away", child=self.name, reason=str(fault))
         self._fault = fault
         self._tried.set()
+
+    def _garbled(self, error: NetsondeError) -> None:
+        self._on_garbled(self.name, error)
 
     def _news(self, news: News) -> None:
         self._on_news(self.name, news)

@@ -7,6 +7,7 @@ arrival, and one that was away is brought up to date by its first frame.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter as Tally
 from collections.abc import Callable, Collection
 from typing import TypeVar
 
@@ -60,6 +61,8 @@ class Children:
         self._adding = asyncio.Lock()
         self._by_hand: set[str] = set()
         """Children that somebody has just asked for."""
+        self.refused: Tally[str] = Tally()
+        """What children said and was not taken, by cause, but for events."""
         self.unmet: dict[str, tuple[peer.Unmet, ...]] = {}
         """Child -> tasks from here that hosts at and below it cannot run."""
 
@@ -140,6 +143,7 @@ class Children:
             changed = self._kept.tree.learn(child, subtree, removed)
         except BadField as error:
             log.warning("report of members refused", child=child, reason=str(error))
+            self.refused["report"] += 1
             return
         if changed:
             self._reported()
@@ -194,10 +198,20 @@ class Children:
         return adopted
 
     def _start_link(self, child: str) -> ChildLink:
-        link = ChildLink(name=child, dialer=self._dialer, adopt=self._adopt, on_news=self._hear)
+        link = ChildLink(
+            name=child,
+            dialer=self._dialer,
+            adopt=self._adopt,
+            on_news=self._hear,
+            on_garbled=self._garbled,
+        )
         self._links[child] = link
         self._running[child] = self._supervisor.start("child", link.run)
         return link
+
+    def _garbled(self, child: str, error: NetsondeError) -> None:
+        log.warning("message of a child refused", child=child, reason=str(error))
+        self.refused["message"] += 1
 
     def _hear(self, child: str, news: News) -> None:
         if isinstance(news, peer.Adopted):

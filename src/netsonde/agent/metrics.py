@@ -215,6 +215,12 @@ class Metrics:
             "cause",
         )
         yield counter(
+            "child_refused",
+            "What children said and was not taken, by cause, but for events.",
+            lambda: [((cause,), n) for cause, n in sorted(node.children.refused.items())],
+            "cause",
+        )
+        yield counter(
             "webhook_events",
             "Events by what became of them.",
             lambda: [

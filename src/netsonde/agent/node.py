@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
+import msgspec
 import structlog
 
 from netsonde.agent.children import CONFIG_BUDGET_MS, Children
@@ -35,6 +36,7 @@ from netsonde.overlay.tasks import Book
 from netsonde.overlay.tree import Tree
 from netsonde.sketch.summary import Summary
 from netsonde.wire import monitor, peer
+from netsonde.wire.frame import MAX_FRAME_BYTES
 from netsonde.wire.monitor import Status
 
 REPORTED_S = 0.2
@@ -43,6 +45,8 @@ MAX_LOGGED = 16
 """Tasks named in one line of the log."""
 MAX_BUDGET_MS = 60_000
 """Milliseconds that a parent may give."""
+_NUMBERS_BYTES = 32
+"""Room for what is written into a reply last: lengths and clocks."""
 
 log = structlog.get_logger()
 
@@ -175,7 +179,9 @@ class Node:
         await carried_out(gather, gather.start(), ask, failures)
         spent_ms = (self._mono_ns() - began_mono_ns) // 1_000_000
         await carried_out(gather, gather.again(budget_ms - spent_ms), ask, failures)
-        return gather.result(question.limit)
+        gathered = gather.result(question.limit)
+        self.children.refused["answer"] += len(gathered.left_out - {self.tree.own})
+        return gathered
 
     async def own_summary(self, question: Question) -> Summary:
         """Ask this host's monitor about a task's totals and keys; raises as `MonitorLink.ask`."""
@@ -250,13 +256,20 @@ class Node:
         )
         coverage = gathered.coverage
         held = set(coverage.members) - coverage.missing.keys()
-        return peer.Partial(
+        reply = peer.Partial(
             id=request.id,
             subtree=self.tree.members(),
             coverage=coverage,
-            part=gathered.part.to_bytes() if gathered.part else None,
+            part=None,
             evidence=gathered.evidence,
             monitors=packed(gathered.monitors, held) if gathered.monitors else b"",
+            wall_ns=0,
+            held_ns=0,
+        )
+        room_bytes = MAX_FRAME_BYTES - len(peer.MESSAGES.encode(reply)) - _NUMBERS_BYTES
+        return msgspec.structs.replace(
+            reply,
+            part=gathered.packed(room_bytes),
             wall_ns=self._wall_ns(),
             held_ns=self._mono_ns() - came_mono_ns,
         )

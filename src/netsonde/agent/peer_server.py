@@ -23,7 +23,7 @@ from netsonde.model.coverage import Refusal
 from netsonde.model.errors import Busy, NetsondeError, ProtocolError, Unforeseen
 from netsonde.model.text import MAX_SENTENCE_CHARS, clipped
 from netsonde.wire import peer
-from netsonde.wire.frame import MAX_REQUEST_BYTES
+from netsonde.wire.frame import MAX_REQUEST_BYTES, BadMessage
 
 MAX_CONNECTIONS = 64
 OF_ONE = 32
@@ -204,7 +204,13 @@ class PeerServer:
         async with asyncio.TaskGroup() as requests:
             requests.create_task(self._end_when_idle(inbound))
             while True:
-                message = await frames.read(reader, peer.MESSAGES, MAX_REQUEST_BYTES)
+                try:
+                    message = await frames.read(reader, peer.MESSAGES, MAX_REQUEST_BYTES)
+                except BadMessage as error:  # its frame is whole, so that the next one is found
+                    self._refused["bad"] += 1
+                    inbound.send(_refused(error.id, error))
+                    await asyncio.sleep(0)  # many of them wait here already, perhaps
+                    continue
                 inbound.said_mono_s = asyncio.get_running_loop().time()
                 if not isinstance(message, Request):
                     raise ProtocolError(f"{type(message).__name__} is not a request")

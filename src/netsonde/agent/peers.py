@@ -26,7 +26,7 @@ from netsonde.model.errors import (
     Unforeseen,
 )
 from netsonde.wire import peer
-from netsonde.wire.frame import HEADER, MAX_REQUEST_BYTES, SCHEMA
+from netsonde.wire.frame import HEADER, MAX_REQUEST_BYTES, SCHEMA, BadMessage
 
 HELLO_S = 1.0
 """Seconds for a connection to stand and for both names to be told."""
@@ -54,18 +54,23 @@ R = TypeVar("R", bound=Reply)
 
 
 class Garbled(Unavailable):
-    """A connection was lost because what came on it could not be read."""
+    """What came could not be read: one reply, or so little of it that the connection was lost."""
 
 
 class Connection:
     """The dialling side of one connection; made by `dial`."""
 
     def __init__(
-        self, name: str, writer: asyncio.StreamWriter, on_news: Callable[[News], None]
+        self,
+        name: str,
+        writer: asyncio.StreamWriter,
+        on_news: Callable[[News], None],
+        on_garbled: Callable[[NetsondeError], None],
     ) -> None:
         self.name = name
         self._writer = writer
         self._on_news = on_news
+        self._on_garbled = on_garbled
         self._ids = itertools.count(1)
         self._calls: dict[int, asyncio.Future[Reply]] = {}
         self._lost: Unavailable | None = None
@@ -117,9 +122,14 @@ class Connection:
         reason, kind = "the agent was stopped", Unavailable
         try:
             while True:
-                self._take(await frames.read(reader, peer.MESSAGES))
+                try:
+                    self._take(await frames.read(reader, peer.MESSAGES))
+                except BadMessage as error:  # its frame is whole, so that the next one is found
+                    self._drop(error)
+                    await asyncio.sleep(0)  # many of them wait here already, perhaps
         except ProtocolError as error:
             reason, kind = str(error), Garbled
+            self._on_garbled(error)
         except (NetsondeError, OSError, TimeoutError) as error:
             reason = str(error) or "a frame came too slowly"
         except Exception as error:
@@ -130,6 +140,13 @@ class Connection:
             for future in self._calls.values():
                 if not future.done():
                     future.set_exception(self._lost)
+
+    def _drop(self, error: BadMessage) -> None:
+        """Leave out a message that breaks its type; who waits for it is told."""
+        self._on_garbled(error)
+        future = self._calls.get(error.id)
+        if future and not future.done():
+            future.set_exception(Garbled(f"a reply of {self.name} was refused: {error}"))
 
     def _take(self, message: peer.Message) -> None:
         if isinstance(message, peer.Happened):
@@ -161,7 +178,10 @@ class Dialer:
 
     @asynccontextmanager
     async def dial(
-        self, name: str, on_news: Callable[[News], None] = lambda news: None
+        self,
+        name: str,
+        on_news: Callable[[News], None] = lambda news: None,
+        on_garbled: Callable[[NetsondeError], None] = lambda error: None,
     ) -> AsyncIterator[tuple[Connection, asyncio.Task[None]]]:
         """Connect to the agent of that name; give the connection and the task that ends with it.
 
@@ -184,7 +204,7 @@ class Dialer:
             ) from None
         try:
             await self._greet(name, reader, writer)
-            connection = Connection(name, writer, on_news)
+            connection = Connection(name, writer, on_news, on_garbled)
             reading = asyncio.create_task(connection.read(reader))
             try:
                 yield connection, reading

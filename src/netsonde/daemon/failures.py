@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 MAX_KINDS = 256
-"""Pairs of part and type that are told apart; those beyond are counted as of type `other`."""
+"""Pairs of part and type that are told; those beyond are counted as one of them, `other`."""
 
 log = structlog.get_logger()
 
@@ -44,8 +44,8 @@ class Failures:
 
     def _note_one(self, part: str, error: BaseException) -> None:
         kind = (part, type(error).__name__)
-        if kind not in self.counts and len(self.counts) >= MAX_KINDS:
-            kind = (part if (part, "other") in self.counts else "other", "other")
+        if kind not in self.counts and len(self.counts) >= MAX_KINDS - 1:
+            kind = ("other", "other")
         self.counts[kind] += 1
         log.error("part failed", part=part, type=type(error).__name__, exc_info=error)
 

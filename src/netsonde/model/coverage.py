@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
@@ -24,11 +25,23 @@ MAX_MEMBERS = 20_000
 """Members that one host may know at and below itself."""
 MAX_REFUSED = 64
 """Members of an answer whose refused field is told; the others' reasons say it in words."""
+MAX_REASONS_BYTES = 1 << 20
+"""Of all reasons of an answer, each way of not being in it whole; beyond, a reason is UNTOLD."""
+UNTOLD = "with too many to tell why"
 _MAX_VALUE_CHARS = 120
 
 Members = Annotated[tuple[AddressText, ...], Meta(max_length=MAX_MEMBERS)]
 Reasons = Annotated[dict[AddressText, Text200], Meta(max_length=MAX_MEMBERS)]
 """Member -> why."""
+
+
+def told(reasons: Mapping[str, str]) -> dict[str, str]:
+    """Give reasons that fit an answer together; every member stays named, the first keep theirs."""
+    left_bytes, kept = MAX_REASONS_BYTES, {}
+    for member, why in reasons.items():
+        left_bytes -= len(why) if why.isascii() else len(why.encode())
+        kept[member] = why if left_bytes >= 0 else UNTOLD
+    return kept
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):

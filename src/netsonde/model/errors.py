@@ -16,6 +16,8 @@ NetsondeError
 
 from __future__ import annotations
 
+from netsonde.model.text import escaped
+
 
 class NetsondeError(Exception):
     """Root of every error a caller may want to catch."""
@@ -29,7 +31,7 @@ class BadField(NetsondeError):
 
     def __init__(self, field: str, value: object, allowed: str) -> None:
         shown = "is missing" if value is None else f"is {value!r:.120}"
-        super().__init__(f"field '{field}' {shown}; allowed: {allowed}")
+        super().__init__(f"field '{escaped(field):.120}' {shown}; allowed: {allowed}")
         self.field = field
         self.value = value
         self.allowed = allowed

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from netsonde.model.coverage import MAX_REFUSED, Coverage, Refusal
+from netsonde.model.coverage import MAX_REFUSED, Coverage, Refusal, told
 from netsonde.model.errors import BadField, ProtocolError
 from netsonde.model.evidence import Evidence
 from netsonde.model.number import MAX_COUNT
@@ -16,6 +16,7 @@ from netsonde.overlay.checks import check_evidence
 from netsonde.overlay.clock import Skew, seen_from_here
 from netsonde.sketch import part
 from netsonde.sketch.part import Part
+from netsonde.sketch.summary import Summary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +53,22 @@ class Gathered:
     """Of the members in `part`, clocks against this host's."""
     monitors: dict[str, str]
     """Id of each monitor whose counts are in `part` -> its host."""
+    left_out: frozenset[str] = frozenset()
+    """Children who answered and whose answer was left out, for what it says."""
+
+    def packed(self, room_bytes: int) -> bytes | None:
+        """Write the part, with as many of its keys as there is room for.
+
+        What others can have is bounded in it, as where keys are left out for any reason.
+        """
+        one = self.part
+        if one is None:
+            return None
+        written = one.to_bytes()
+        while len(written) > room_bytes > 0 and isinstance(one, Summary) and len(one.keys) > 1:
+            one = one.limited(max(1, len(one.keys) * room_bytes * 9 // (len(written) * 10)))
+            written = one.to_bytes()
+        return written
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,15 +91,17 @@ class Fold:
     missing: dict[str, str] = field(default_factory=dict)
     partial: dict[str, str] = field(default_factory=dict)
     refused: dict[str, Refusal] = field(default_factory=dict)
+    left_out: set[str] = field(default_factory=set)
+    """Who answered, and whose answer was left out for what it says."""
     _read: list[_Read] = field(default_factory=list)
 
     def lose(self, members: Iterable[str], reason: str, refusal: Refusal | None = None) -> None:
         """Name members as missing."""
-        told = clipped(reason, MAX_LINE_CHARS)  # as the next one up reads it
+        why = clipped(reason, MAX_LINE_CHARS)  # as the next one up reads it
         for member in members:
             if member in self.missing:
                 continue
-            self.missing[member] = told
+            self.missing[member] = why
             if refusal is not None and len(self.refused) < MAX_REFUSED:
                 self.refused[member] = refusal
 
@@ -109,6 +128,7 @@ class Fold:
 
     def leave_out(self, event: Replied, why: str) -> None:
         """Lose everyone whom a part holds, for a fault of the part."""
+        self.left_out.add(event.member)
         self.lose(event.held, f"left out with the answer of {event.member}: {why}")
         self._lose_as_said(event)
 
@@ -136,8 +156,8 @@ class Fold:
         missing = {m: why for m, why in self.missing.items() if m not in self.contributors}
         coverage = Coverage(
             members=tuple(sorted(self.contributors | missing.keys())),
-            missing=missing,
-            partial=self.partial,
+            missing=told(missing),
+            partial=told(self.partial),
             refused={m: why for m, why in self.refused.items() if m in missing},
         )
         monitors: dict[str, str] = {}
@@ -145,7 +165,11 @@ class Fold:
             monitors |= one.event.monitors
         whole = part.merged([one.part for one in self._read], limit) if self._read else None
         return Gathered(
-            coverage=coverage, part=whole, evidence=_added(self._read), monitors=monitors
+            coverage=coverage,
+            part=whole,
+            evidence=_added(self._read),
+            monitors=monitors,
+            left_out=frozenset(self.left_out),
         )
 
     def _lose_as_said(self, event: Replied) -> None:

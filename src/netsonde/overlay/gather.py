@@ -67,6 +67,7 @@ class Gather:
         if own in self._without:
             self._events[own] = Lost(member=own, reason="left out as asked")
         self._excluded: Excluded = {}
+        self._left_out: set[str] = set()
 
     def start(self) -> list[Ask]:
         """Ask everyone at once; without time for another level, ask nobody."""
@@ -91,12 +92,12 @@ class Gather:
             strange = {*event.coverage.members, *event.coverage.missing} - known
             if strange:
                 why = f"it names {min(strange):.80}, whom it has not reported"
-                self._events[event.member] = _left_out(event.member, why)
+                self._leave_out(event.member, why)
             elif not event.held.issuperset(event.monitors.values()):
-                self._events[event.member] = _left_out(event.member, "monitors of hosts not in it")
+                self._leave_out(event.member, "monitors of hosts not in it")
             elif unasked := event.held.intersection(self._lacking(event.member)):
                 why = f"it holds {min(unasked)}, whom it was to leave out"
-                self._events[event.member] = _left_out(event.member, why)
+                self._leave_out(event.member, why)
 
     def again(self, left_ms: int) -> list[Ask]:
         """Ask those again whose parts are not disjoint, without what they must not hold.
@@ -124,7 +125,7 @@ class Gather:
 
     def result(self, limit: int) -> Gathered:
         """Fold what came; who did not answer is missing with everyone last known below."""
-        fold = Fold()
+        fold = Fold(left_out=set(self._left_out))
         standing = conflicts(list(self._claims()))
         for excluded in (*self._excluded.values(), *standing.values()):
             for host, why in excluded.items():
@@ -158,6 +159,7 @@ class Gather:
         asked = self._without.intersection(self._subtrees[member])
         return tuple(sorted(asked.union(self._excluded.get(member, ()))))
 
-
-def _left_out(member: str, why: str) -> Lost:
-    return Lost(member=member, reason=f"left out with the answer of {member}: {why}")
+    def _leave_out(self, member: str, why: str) -> None:
+        self._left_out.add(member)
+        reason = f"left out with the answer of {member}: {why}"
+        self._events[member] = Lost(member=member, reason=reason)

@@ -33,6 +33,8 @@ Flags = NDArray[np.bool_]
 KEY_DTYPE = np.dtype((np.void, KEY_BYTES))
 _COUNT_DTYPE = np.dtype("<i8")
 _FLAG_DTYPE = np.dtype(np.uint8)
+_MIX = np.array([0x9E3779B97F4A7C15 * n % (1 << 64) | 1 for n in range(1, 6)], np.uint64)
+"""Odd numbers, one for each eight bytes of a key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +200,8 @@ class Summary:
         _check(wire)
         keys, *bounds, heavy = unpacked(wire.rows, wire.size, dtypes)
         lower, estimate, upper = unpacked_bounds(bounds)
+        if _any_twice(cast(Keys, keys)):
+            raise ProtocolError("a key more than once")
         return cls(
             fingerprint=wire.fingerprint,
             total_packets=wire.total_packets,
@@ -239,6 +243,12 @@ def _check(wire: _Wire) -> None:
             raise ProtocolError(f"{name}: not 0 <= lower <= estimate <= upper")
     if wire.distinct.upper < wire.size:
         raise ProtocolError(f"at most {wire.distinct.upper} keys, and {wire.size} of them")
+
+
+def _any_twice(keys: Keys) -> bool:
+    """Tell whether a key is there more than once: by a hash, and only where that is by itself."""
+    hashes = keys.view("<u8").reshape(len(keys), len(_MIX)) @ _MIX
+    return len(np.unique(hashes)) < len(keys) and len(set(keys.tolist())) < len(keys)
 
 
 def _add_up(places: NDArray[np.intp], values: NDArray[np.generic], size: int) -> Counts:

@@ -28,6 +28,21 @@ HEADER = struct.Struct("<I")
 T = TypeVar("T")
 
 
+class BadMessage(ProtocolError):
+    """A whole frame holds a message that breaks its type, but says which one it is by its id."""
+
+    def __init__(self, text: str, number: int) -> None:
+        super().__init__(text)
+        self.id = number
+
+
+class _Numbered(msgspec.Struct, frozen=True):
+    id: MessageId
+
+
+_NUMBERED = msgspec.msgpack.Decoder(_Numbered)
+
+
 class Codec(Generic[T]):
     """Encodes and decodes one tagged union of message structs."""
 
@@ -43,12 +58,18 @@ class Codec(Generic[T]):
         return HEADER.pack(len(body)) + body
 
     def decode(self, body: bytes) -> T:
-        """Read a frame's body; raises ProtocolError."""
+        """Read a frame's body; raises ProtocolError, BadMessage where its id at least is known."""
         try:
             message: T = self._decoder.decode(body)
         except (msgspec.DecodeError, RecursionError) as error:
-            raise ProtocolError(f"cannot read a message: {error}") from None
-        return message
+            why = f"cannot read a message: {error}"
+        else:
+            return message
+        try:
+            number = _NUMBERED.decode(body).id
+        except (msgspec.DecodeError, RecursionError):
+            raise ProtocolError(why) from None
+        raise BadMessage(why, number)
 
     @staticmethod
     def body_bytes(header: bytes) -> int:

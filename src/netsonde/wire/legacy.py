@@ -17,6 +17,7 @@ from netsonde.model.device import side_or_device
 from netsonde.model.errors import BadField
 from netsonde.model.key import KeyType
 from netsonde.model.task import MAX_ID, Counter, Filter, Increment, Interface, Scope
+from netsonde.model.text import MAX_LINE_CHARS
 from netsonde.model.window import REAL_TIME, TOTAL, Window
 
 ProbeKind = Literal["bw", "jitter", "delay", "loss"]
@@ -155,9 +156,18 @@ def parse(fields: Fields) -> LegacyRequest:
         raise BadField("type", kind, f"one of {', '.join(_LAYOUTS)}")
     known = (*layout.fields, "scope")
     for name, value in fields.items():
+        if _is_long(value):
+            raise BadField(name, value, f"at most {MAX_LINE_CHARS} characters")
         if name not in known and name not in layout.ignored and name != "type":
             raise BadField(name, value, f"the fields of '{kind}', which are {', '.join(known)}")
     return layout.read(fields)
+
+
+def _is_long(value: object) -> bool:
+    """Tell what is over MAX_LINE_CHARS, before anything reads it: a number by its bits."""
+    if isinstance(value, int):
+        return value.bit_length() > 64
+    return isinstance(value, str) and len(value) > MAX_LINE_CHARS
 
 
 def _text(fields: Fields, name: str, allowed: str) -> str:

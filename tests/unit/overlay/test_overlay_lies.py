@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +18,7 @@ from netsonde.model.evidence import Evidence
 from netsonde.model.number import MAX_COUNT
 from netsonde.overlay.checks import check_bound
 from netsonde.overlay.gather import Gather, Gathered, Lost, Replied
-from netsonde.sketch.summary import KEY_DTYPE, Summary
+from netsonde.sketch.summary import _MIX, KEY_DTYPE, Summary
 from netsonde.wire import peer
 from netsonde.wire.frame import HEADER
 
@@ -180,6 +182,20 @@ def test_no_lie_makes_an_answer_that_cannot_be_or_cannot_be_read(
     if left_out:
         assert part.total_packets == Bound.exactly(2 * PACKETS)
     assert part.total_packets.lower >= 2 * PACKETS
+
+
+@pytest.mark.parametrize("collide", [False, True])
+def test_a_part_that_has_a_key_twice_is_refused(collide: bool) -> None:
+    one = summary(PACKETS)
+    keys = one.keys.copy()
+    if collide:  # not the same key, but the same hash: eight bytes of it in another place
+        pair = np.zeros((3, 5), np.uint64)
+        pair[0, 0], pair[1, 1] = pow(int(_MIX[0]), -1, 1 << 64), pow(int(_MIX[1]), -1, 1 << 64)
+        keys = pair.view(KEY_DTYPE).reshape(3)
+        assert len(Summary.from_bytes(replace(one, keys=keys).to_bytes()).keys) == 3
+    keys[2] = keys[0]
+    with pytest.raises(ProtocolError, match="a key more than once"):
+        Summary.from_bytes(replace(one, keys=keys).to_bytes())
 
 
 def test_sums_stay_below_what_the_next_one_reads() -> None:

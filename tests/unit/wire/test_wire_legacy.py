@@ -135,3 +135,20 @@ def test_a_bad_value_is_refused_in_its_name(name: str, value: object) -> None:
         legacy.parse(good | {name: value})
     assert refused.value.field == name
     assert len(str(refused.value)) < 400
+
+
+def len_of(value: object) -> str:
+    return f"{type(value).__name__} of {len(str(value))}"
+
+
+@pytest.mark.parametrize("value", ["x" * 201, "1" * 70_000, 1 << 64, -(10**4000)], ids=len_of)
+@pytest.mark.parametrize(
+    "name", ["src", "dst", "proto", "interface", "scope", "target", "type", "z"]
+)
+def test_a_long_text_or_number_is_refused_before_it_is_read(name: str, value: object) -> None:
+    fields = {"type": "config sketch", "target": "x" * 200, name: value}
+    with pytest.raises(BadField) as refused:
+        legacy.parse(fields)
+    assert refused.value.field == name
+    assert len(str(refused.value)) < 1000
+    assert name == "type" or refused.value.allowed == "at most 200 characters"
