@@ -30,7 +30,13 @@ async def carried_out(
             reason = f"no answer within {command.budget_ms} ms"
             gather.handle(Lost(member=command.member, reason=reason))
         except NetsondeError as error:
-            gather.handle(Lost(member=command.member, reason=str(error), refusal=Refusal.of(error)))
+            lost = Lost(
+                member=command.member,
+                reason=str(error),
+                refusal=Refusal.of(error),
+                retry_after_s=error.retry_after_s,
+            )
+            gather.handle(lost)
         except Exception as error:  # whatever it is, the others' parts stand
             failures.note("answer", error)
             gather.handle(Lost(member=command.member, reason=str(Unforeseen.of(error))))

@@ -11,12 +11,11 @@ from typing import TypeVar
 
 from netsonde.model import errors
 from netsonde.model.coverage import Refusal
+from netsonde.model.number import MAX_RETRY_S
 from netsonde.wire.frame import HEADER, MAX_FRAME_BYTES, Codec
 
 BODY_S = 10.0
 """Seconds that a frame may take from its header to its end."""
-MOST_RETRY_S = 3600.0
-"""Longest pause before trying again that another process may tell."""
 
 T = TypeVar("T")
 
@@ -64,5 +63,5 @@ def refusal(
         )
     error = _CARRIED.get(kind, errors.ProtocolError)(reason)
     if retry_after_s is not None:
-        error.retry_after_s = min(max(0.0, retry_after_s), MOST_RETRY_S)
+        error.retry_after_s = min(max(0.0, retry_after_s), MAX_RETRY_S)
     return error

@@ -128,7 +128,7 @@ class Questions:
         gathered = await self._gather(question, scope)
         if not isinstance(gathered.part, Summary):
             why = device_refused(gathered.coverage)
-            raise why or Unavailable(f"no host answered: {reasons(gathered.coverage)}")
+            raise why or _nobody([gathered.coverage])
         return Answered(summary=gathered.part, coverage=gathered.coverage)
 
     async def _gather_all(self, questions: Sequence[Question], scope: Scope) -> list[Gathered]:
@@ -156,7 +156,15 @@ def _unanswered(asked: Asked, gathered: Sequence[Gathered]) -> NetsondeError:
         if name is not None and hasattr(asked, name):
             one = next(iter(coverage.refused.values()))
             return BadField(name, getattr(asked, name) or one.value, _allowed(coverage))
-    return Unavailable(f"no host answered: {reasons(unanswered[0][1])}")
+    return _nobody([coverage for _, coverage in unanswered])
+
+
+def _nobody(unanswered: Sequence[Coverage]) -> Unavailable:
+    """Say that no host answered, of each of some windows, and when all of them may be."""
+    error = Unavailable(f"no host answered: {reasons(unanswered[0])}")
+    told = [one.retry_after_s for one in unanswered if one.retry_after_s is not None]
+    error.retry_after_s = max(told, default=None)
+    return error
 
 
 def _field_refused_by_all(coverage: Coverage) -> str | None:

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from netsonde.model.errors import BadField, FieldRefused, NetsondeError
+from netsonde.model.number import Retry
 from netsonde.model.text import (
     MAX_NAME_CHARS,
     MAX_SENTENCE_CHARS,
@@ -77,6 +78,8 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
     refused: Annotated[dict[AddressText, Refusal], Meta(max_length=MAX_REFUSED)] = {}
     """Of those missing: member -> the field of the request that it could not accept. The others
     are missing for reasons that may pass."""
+    retry_after_s: Retry | None = None
+    """Shortest wait after which one of those missing may answer; None: none of them has said."""
 
     @classmethod
     def of(cls, member: str) -> Coverage:
@@ -87,15 +90,6 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
     def answered(self) -> int:
         """Number of members in the answer."""
         return len(self.members) - len(self.missing)
-
-    def merged(self, other: Coverage) -> Coverage:
-        """Join the coverage of two disjoint parts of the network."""
-        return Coverage(
-            members=self.members + other.members,
-            missing=self.missing | other.missing,
-            partial=self.partial | other.partial,
-            refused=self.refused | other.refused,
-        )
 
     def header(self) -> str:
         """Write it for the `X-Netsonde-Coverage` header: `7/8; missing=10.0.0.7`."""

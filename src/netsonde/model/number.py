@@ -18,6 +18,8 @@ MAX_WALL_NS = (1 << 63) - 1
 MAX_MS = 1 << 40
 """34 years."""
 MAX_RATIO = 1e6
+MAX_RETRY_S = 3600.0
+"""Longest pause before trying again that another process may tell."""
 
 Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
 """Packets, bytes, keys, times that something happened."""
@@ -36,6 +38,8 @@ SignedMs = Annotated[int, Meta(ge=-MAX_WALL_NS // 10**6, le=MAX_WALL_NS // 10**6
 RealMs = Annotated[float, Meta(ge=0, le=MAX_MS)]
 SignedRealMs = Annotated[float, Meta(ge=-MAX_MS, le=MAX_MS)]
 Seconds = Annotated[float, Meta(ge=0, le=MAX_MS)]
+Retry = Annotated[float, Meta(ge=0, le=MAX_RETRY_S)]
+"""Seconds after which trying again makes sense."""
 Rate = Annotated[float, Meta(ge=0, le=MAX_COUNT)]
 """Bytes a second."""
 Ratio = Annotated[float, Meta(ge=0, le=MAX_RATIO)]

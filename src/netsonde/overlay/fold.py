@@ -10,7 +10,7 @@ import msgspec
 from netsonde.model.coverage import MAX_REFUSED, Coverage, Refusal, told
 from netsonde.model.errors import BadField, ProtocolError
 from netsonde.model.evidence import Evidence
-from netsonde.model.number import MAX_COUNT
+from netsonde.model.number import MAX_COUNT, MAX_RETRY_S
 from netsonde.model.text import MAX_LINE_CHARS, clipped
 from netsonde.overlay.checks import check_evidence
 from netsonde.overlay.clock import Skew, seen_from_here
@@ -93,9 +93,17 @@ class Fold:
     refused: dict[str, Refusal] = field(default_factory=dict)
     left_out: set[str] = field(default_factory=set)
     """Who answered, and whose answer was left out for what it says."""
+    retry_after_s: dict[str, float] = field(default_factory=dict)
+    """Member that is missing -> when it may answer."""
     _read: list[_Read] = field(default_factory=list)
 
-    def lose(self, members: Iterable[str], reason: str, refusal: Refusal | None = None) -> None:
+    def lose(
+        self,
+        members: Iterable[str],
+        reason: str,
+        refusal: Refusal | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
         """Name members as missing."""
         why = clipped(reason, MAX_LINE_CHARS)  # as the next one up reads it
         for member in members:
@@ -104,6 +112,8 @@ class Fold:
             self.missing[member] = why
             if refusal is not None and len(self.refused) < MAX_REFUSED:
                 self.refused[member] = refusal
+            if retry_after_s is not None:
+                self.retry_after_s[member] = min(retry_after_s, MAX_RETRY_S)
 
     def take(self, event: Replied, without: Collection[str] = ()) -> None:
         """Name whom a part holds, and who is missing from it and why."""
@@ -159,6 +169,10 @@ class Fold:
             missing=told(missing),
             partial=told(self.partial),
             refused={m: why for m, why in self.refused.items() if m in missing},
+            retry_after_s=min(
+                (after_s for m, after_s in self.retry_after_s.items() if m in missing),
+                default=None,
+            ),
         )
         monitors: dict[str, str] = {}
         for one in self._read:
@@ -173,8 +187,9 @@ class Fold:
         )
 
     def _lose_as_said(self, event: Replied) -> None:
-        for member, reason in event.coverage.missing.items():
-            self.lose((member,), reason, event.coverage.refused.get(member))
+        said = event.coverage
+        for member, reason in said.missing.items():
+            self.lose((member,), reason, said.refused.get(member), said.retry_after_s)
 
     def _alike(self, own: str) -> list[_Read]:
         groups: list[list[_Read]] = []

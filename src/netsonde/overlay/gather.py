@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from netsonde.model.coverage import Coverage, Refusal
+from msgspec.structs import replace
+
+from netsonde.model.coverage import Refusal
 from netsonde.overlay.claims import Claim, Excluded, conflicts
 from netsonde.overlay.fold import Fold, Gathered, Replied
 
@@ -43,6 +45,8 @@ class Lost:
     reason: str
     refusal: Refusal | None = None
     """The field that it could not accept, where it is about one."""
+    retry_after_s: float | None = None
+    """When it may answer, where it has said that."""
 
 
 class Gather:
@@ -115,8 +119,8 @@ class Gather:
             if not isinstance(event, Replied):
                 continue
             if event.held <= excluded.keys():
-                missing = event.coverage.missing
-                none = Coverage(members=tuple(missing), missing=missing)
+                missing = tuple(event.coverage.missing)
+                none = replace(event.coverage, members=missing, partial={})
                 self._events[member] = Replied(member=member, coverage=none)
                 continue
             del self._events[member]
@@ -133,7 +137,7 @@ class Gather:
         for member, subtree in self._subtrees.items():
             event = self._events.get(member, Lost(member=member, reason="no time left to ask"))
             if isinstance(event, Lost):
-                fold.lose(subtree, event.reason, event.refusal)
+                fold.lose(subtree, event.reason, event.refusal, event.retry_after_s)
                 continue
             if not self._summarised:
                 fold.take(event, standing.get(member, ()))

@@ -139,6 +139,37 @@ async def test_without_anybody_who_answers_it_says_why(fleet: Fleet) -> None:
     assert "127.0.0.2 (monitor away" in reply.json()["detail"]
 
 
+def busy(retry_after_s: float) -> monitor.Failed:
+    """What a monitor says whose answers have used up their share."""
+    return monitor.Failed(kind="Busy", reason="answers wait", retry_after_s=retry_after_s)
+
+
+@with_fleet
+async def test_where_all_are_busy_it_says_when_to_come_again(fleet: Fleet) -> None:
+    root = await network(fleet)
+    by_src = {"sketch_id": 0, "counter_key_type": "src"}
+    await root.ask("config sketch")
+    await root.ask("config sketch counter", **by_src)
+    root.monitor.refusal, fleet.agents[3].monitor.refusal = busy(30), busy(20)
+    fleet.agents[4].monitor.refusal = busy(6.5)
+    for question in ({"ask": "count"}, {"ask": "change", "by": "src"}, {"ask": "count", "task": 0}):
+        reply = await root.client.post("/v1/questions", json=question)
+        assert (reply.status_code, reply.headers.get("Retry-After")) == (503, "7"), reply.text
+        assert "127.0.0.4 (answers wait)" in reply.json()["detail"]
+    reply = await root.post(type="query sketch", **by_src, counter_key="127.0.0.9")
+    assert (reply.status_code, reply.headers.get("Retry-After")) == (503, "7")
+    alone = await root.client.post("/v1/questions", json={"ask": "count", "scope": "host"})
+    assert (alone.status_code, alone.headers.get("Retry-After")) == (503, "30")
+
+
+@with_fleet
+async def test_who_is_busy_is_missing_from_the_others_answer(fleet: Fleet) -> None:
+    root = await network(fleet)
+    fleet.agents[4].monitor.refusal = busy(7)
+    certificate = (await asked(root, ask="count")).certificate
+    assert certificate.coverage.missing == {"127.0.0.4": "answers wait"}
+
+
 def before(begins: str) -> monitor.Failed:
     """What a monitor says of a window before its recorder."""
     error = BadField("window", "last 3600s", f"a range of the past, from {begins} to now")

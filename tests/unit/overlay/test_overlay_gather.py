@@ -11,6 +11,7 @@ from netsonde.model.bound import Bound
 from netsonde.model.coverage import Coverage, Refusal
 from netsonde.model.errors import ProtocolError
 from netsonde.model.evidence import Evidence
+from netsonde.model.number import MAX_RETRY_S
 from netsonde.overlay.claims import packed, unpacked
 from netsonde.overlay.gather import Ask, Gather, Gathered, Lost, Replied, next_budget_ms
 from netsonde.sketch.summary import KEY_DTYPE, Summary
@@ -122,6 +123,17 @@ def test_a_refused_field_is_told_apart_from_what_may_pass() -> None:
     assert answer.coverage.missing == {OWN: "monitor away", LEAF: "no", BELOW: "no"}
     assert answer.coverage.refused == {LEAF: no, BELOW: no}
     assert total(answer) == 100
+
+
+def test_the_shortest_wait_of_those_missing_goes_up_from_any_depth() -> None:
+    below = Coverage(members=(INNER, BELOW), missing={BELOW: "busy"}, retry_after_s=3)
+    inner = Replied(member=INNER, coverage=below, part=packets(100), evidence=evidence(100, INNER))
+    own = Lost(member=OWN, reason="busy", retry_after_s=1e9)
+    assert fold(own, reply(LEAF, 1), inner).coverage.retry_after_s == 3
+    none = Replied(member=INNER, coverage=msgspec.structs.replace(below, missing={INNER: "x"}))
+    assert fold(own, reply(LEAF, 1), none).coverage.retry_after_s == 3
+    assert fold(own, reply(LEAF, 1), reply(INNER, 1)).coverage.retry_after_s == MAX_RETRY_S
+    assert fold(reply(OWN, 1), reply(LEAF, 1), reply(INNER, 1)).coverage.retry_after_s is None
 
 
 def test_a_host_without_traffic_is_covered() -> None:
