@@ -34,6 +34,8 @@ SCHEMA = 1
 MAX_STATE_BYTES = 16 << 20
 MAX_ASIDE = 4
 """Files of entries set aside; the oldest gives way."""
+MAX_BAD = 1000
+"""Entries that are set aside one by one; a file with more is no agent's."""
 LOCK = "agent.lock"
 FILE = "agent.json"
 KEEPS = (FILE, "agent.bad")
@@ -145,19 +147,22 @@ def _decoded(data: bytes, where: str) -> tuple[State, list[SetAside]]:
             f"{where} is of schema {str(schema)[:20]}, this agent reads up to {SCHEMA}; run the "
             "release that wrote it, or move it away to begin without it"
         )
-    loading = _Loading(fields)
+    loading = _Loading(fields, where)
     return loading.state(), loading.bad
 
 
 class _Loading:
     """Takes a file apart, entry by entry."""
 
-    def __init__(self, fields: dict[str, msgspec.Raw]) -> None:
-        self._fields = fields
+    def __init__(self, fields: dict[str, msgspec.Raw], where: str) -> None:
+        self._fields, self._where = fields, where
         self.bad: list[SetAside] = []
 
     def state(self) -> State:
-        """Give what can be used; the rest is in `bad` afterwards."""
+        """Give what can be used; the rest is in `bad` afterwards.
+
+        Raises Unavailable at the entry after MAX_BAD that cannot be.
+        """
         inherited = self._several("inherited", Task, check_tasks)
 
         def check_own(own: list[OwnTask]) -> None:
@@ -186,7 +191,7 @@ class _Loading:
             return whole
         good: list[_T] = []
         for place, raw in enumerate(raws):
-            with _Aside(self.bad, field, str(place), raw):
+            with self._aside(field, str(place), raw):
                 more = [*good, msgspec.json.decode(raw, type=kind)]
                 check(more)
                 good = more
@@ -197,7 +202,7 @@ class _Loading:
     ) -> Iterable[tuple[str, _T]]:
         good: dict[str, _T] = {}
         for name, raw in self._taken(field, dict[str, msgspec.Raw], {}).items():
-            with _Aside(self.bad, field, name, raw):
+            with self._aside(field, name, raw):
                 if len(good) >= most:
                     raise BadField(field, name, f"at most {most}")
                 entry = msgspec.json.decode(raw, type=kind)
@@ -208,7 +213,7 @@ class _Loading:
     def _path(self) -> tuple[str, ...]:
         found: tuple[str, ...] = ()
         if "path" in self._fields:
-            with _Aside(self.bad, "path", "", self._fields["path"]):
+            with self._aside("path", "", self._fields["path"]):
                 path = msgspec.json.decode(self._fields["path"], type=tuple[str, ...])
                 if len(path) >= MAX_DEPTH:
                     raise BadField("path", len(path), f"at most {MAX_DEPTH - 1} agents above")
@@ -218,24 +223,38 @@ class _Loading:
     def _taken(self, field: str, kind: type[_T], empty: _T) -> _T:
         taken = empty
         if field in self._fields:
-            with _Aside(self.bad, field, "", self._fields[field]):
+            with self._aside(field, "", self._fields[field]):
                 taken = msgspec.json.decode(self._fields[field], type=kind)
         return taken
+
+    def _aside(self, field: str, name: str, raw: msgspec.Raw) -> _Aside:
+        return _Aside(self.bad, self._where, field, name, raw)
 
 
 class _Aside:
     """Sets aside what is the matter of a block, when it fails."""
 
-    def __init__(self, bad: list[SetAside], field: str, name: str, raw: msgspec.Raw) -> None:
-        self._bad, self._field, self._name, self._raw = bad, field, name, raw
+    def __init__(
+        self, bad: list[SetAside], where: str, field: str, name: str, raw: msgspec.Raw
+    ) -> None:
+        self._bad, self._where = bad, where
+        self._field, self._name, self._raw = field, name, raw
 
     def __enter__(self) -> None:
         """Begin."""
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> Literal[True] | None:
-        """Note an error that an entry may cause, and end it there."""
+        """Note an error that an entry may cause, and end it there.
+
+        Raises Unavailable where MAX_BAD are noted.
+        """
         if not isinstance(error, _FORESEEN):
             return None
+        if len(self._bad) >= MAX_BAD:
+            raise Unavailable(
+                f"{self._where} has more than {MAX_BAD} entries that cannot be used: no agent "
+                "wrote it; mend it, or move it away to begin without it"
+            ) from None
         reason = str(error)
         self._bad.append(
             SetAside(field=self._field, name=self._name, reason=reason, entry=self._raw)

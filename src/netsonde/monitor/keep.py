@@ -40,6 +40,8 @@ MAX_ASIDE = 1
 """Files of what was set aside; they lie in memory where `/run` does."""
 PAUSE_S = 1.0
 """Least time between two writings; a killed monitor loses up to that, and its answers say so."""
+MAX_LOOKED_INTO = 1000
+"""Tasks of a file that are looked into one by one; one with more is set aside whole."""
 _SHARE_OF_TIME = 0.01
 _STEM, _FILE, _LOCK = "monitor", "monitor.kept", "monitor.lock"
 _MOST = (1 << 63) - 1
@@ -91,7 +93,7 @@ class _Whole(msgspec.Struct, frozen=True, kw_only=True):
 
     schema: str
     load_id: int
-    tasks: tuple[msgspec.Raw, ...]
+    tasks: Annotated[tuple[msgspec.Raw, ...], Meta(max_length=MAX_LOOKED_INTO)]
 
 
 class KeptFile:

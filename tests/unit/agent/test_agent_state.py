@@ -163,6 +163,22 @@ def test_where_nothing_can_be_set_aside_nothing_is_lost(
     assert json.loads((tmp_path / "agent.json").read_text()) == fields
 
 
+@pytest.mark.parametrize("field", ["own", "webhooks", "removed"])
+def test_a_file_of_bad_entries_is_no_agent_s(tmp_path: Path, field: str) -> None:
+    def data_of(number: int) -> bytes:
+        entries = {f"{place} is bad": 5 for place in range(number)}
+        several = entries if field == "webhooks" else list(entries.values())
+        return json.dumps({"schema": 1, field: several}).encode()
+
+    assert load(data_of(state.MAX_BAD), tmp_path) == State()
+    assert len(json.loads((tmp_path / "agent.bad-1").read_bytes())) == state.MAX_BAD
+    data = data_of(state.MAX_BAD + 1)
+    with pytest.raises(Unavailable, match=f"more than {state.MAX_BAD} entries"):
+        load(data, tmp_path)
+    assert (tmp_path / "agent.json").read_bytes() == data
+    assert [path.name for path in tmp_path.glob("agent.bad*")] == ["agent.bad-1"]
+
+
 def test_a_state_over_the_limit_is_refused_and_the_old_one_stays(
     directory: Directory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

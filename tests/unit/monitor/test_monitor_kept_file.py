@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from structlog.testing import capture_logs
 from netsonde.daemon import rights
 from netsonde.model.errors import Busy
 from netsonde.model.task import Question
-from netsonde.monitor.keep import MAX_FILE_BYTES, PAUSE_S, Kept, KeptFile, beside
+from netsonde.monitor.keep import MAX_FILE_BYTES, PAUSE_S, SCHEMA, Kept, KeptFile, beside
 from netsonde.recorder.questions import finished
 
 
@@ -149,6 +150,20 @@ def test_one_bad_task_begins_anew_and_the_others_go_on(home: Path) -> None:
     assert [log["event"] for log in logs] == ["a task begins anew", "kept tasks begin anew"]
     aside = msgspec.msgpack.decode((home / "monitor.bad-1").read_bytes())
     assert aside["tasks"] == [raw["tasks"][1]]
+
+
+def test_a_file_of_tiny_tasks_is_set_aside_whole_and_not_taken_apart(home: Path) -> None:
+    file = file_in(home)
+    data = msgspec.msgpack.encode({"schema": SCHEMA, "load_id": LOAD, "tasks": [0] * (1 << 20)})
+    (home / "monitor.kept").write_bytes(data)
+    tracemalloc.start()
+    with capture_logs() as logs:
+        assert file.load() is None
+    most_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [log["event"] for log in logs] == ["what was kept cannot be read"]
+    assert (home / "monitor.bad-1").read_bytes() == data
+    assert most_bytes < MAX_FILE_BYTES + 3 * len(data)  # it is read into so much
 
 
 def test_no_mutant_of_the_file_ends_a_monitor(home: Path) -> None:
