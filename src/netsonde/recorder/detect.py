@@ -2,11 +2,15 @@
 
 The one idea: every tick, each detector asks its sliding window which keys reach the threshold. A
 key is raised once and stays raised until it was well below for a while, so an attack is one alarm
-however it wavers. A clock that was set back begins all windows anew.
+however it wavers. A clock that was set back begins all windows anew. Of time without traffic only
+those ticks are gone through in which something leaves a window or an alarm may end: an hour of it
+costs no more than what came before it.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -132,6 +136,28 @@ class _Watch:
         """Tell whether a tick without traffic may end an alarm, or raise one by what is missing."""
         return bool(self.active) or (self.detector.measure == "change" and not self.idle)
 
+    def next_tick(self, after: int, traffic: deque[int]) -> int | None:
+        """Give the next tick without traffic that may change anything; None: there is none.
+
+        `traffic`: the ticks that held any, as far back as two windows, in order.
+        """
+        if self.idle:
+            return None
+        if self.broken:
+            return after + 1
+        length = self.detector.window_ticks
+        ticks = [
+            one.below_since + self.detector.clear_ticks - 1
+            for one in self.active.values()
+            if one.below_since is not None
+        ]
+        for reach in (length, 2 * length)[: 2 if self.detector.measure == "change" else 1]:
+            leaving = bisect_right(traffic, after - reach)
+            if leaving < len(traffic):
+                ticks.append(traffic[leaving] + reach)
+        ticks.append(self.began_tick + 2 * length - 1)  # a `change` compares from here on
+        return min((tick for tick in ticks if tick > after), default=None)
+
     def state(self) -> DetectorState:
         """Say how it fares."""
         keys, items = self.measure.held()
@@ -171,6 +197,8 @@ class Detectors:
         self._watches: dict[str, _Watch] = {}
         self._hidden = Hidden(2 * _MAX_WINDOW_TICKS)
         self._tick: int | None = None
+        self._traffic: deque[int] = deque()
+        """Ticks with records, or with what none holds, that a window may still reach."""
         self._events = 0
 
     def __len__(self) -> int:
@@ -226,9 +254,11 @@ class Detectors:
                 watch.hidden = self._hidden
                 watch.begin(tick.id)
             self._tick = None
+            self._traffic.clear()
         yield self._pass_empty(tick.id, wall_ns)
         self._tick = tick.id
         self._hidden.add(tick.id, tick)
+        self._remember(tick)
         for watch in self._watches.values():
             if tick.records or not watch.idle:
                 yield self._absorb(watch, tick.id, tick.records, wall_ns)
@@ -238,6 +268,7 @@ class Detectors:
         for watch in self._watches.values():
             watch.broken, watch.idle = True, False
         self._tick = None
+        self._traffic.clear()
         self._hidden = Hidden(2 * _MAX_WINDOW_TICKS)
         for watch in self._watches.values():
             watch.hidden = self._hidden
@@ -256,19 +287,35 @@ class Detectors:
         return self._pass_empty(self._tick + longest + 1, wall_ns + longest * TICK_NS)
 
     def _pass_empty(self, until_tick: int, wall_ns: int) -> list[Event]:
-        """Go through the ticks in which nothing came, as long as there is an alarm to clear."""
+        """Go through what nothing came in, as long as there is an alarm to clear.
+
+        Ticks in which nothing can change are left out: what is told is the same.
+        """
         events: list[Event] = []
+        if self._tick is None:
+            return events
+        tick: int | None = self._tick + 1
         while (
-            self._tick is not None
-            and self._tick + 1 < until_tick
+            tick is not None
+            and tick < until_tick
             and any(watch.active for watch in self._watches.values())
         ):
-            self._tick += 1
+            self._tick = tick
             at_wall_ns = wall_ns - (until_tick - self._tick) * TICK_NS
             for watch in self._watches.values():
                 if not watch.idle:
                     events += self._absorb(watch, self._tick, b"", at_wall_ns)
+            following = [one.next_tick(tick, self._traffic) for one in self._watches.values()]
+            tick = min((one for one in following if one is not None), default=None)
         return events
+
+    def _remember(self, tick: Tick) -> None:
+        traffic = self._traffic
+        while traffic and traffic[0] <= tick.id - 2 * _MAX_WINDOW_TICKS:
+            traffic.popleft()
+        hides = tick.unread_frames or any(side.hidden_packets for side in tick.sides)
+        if (tick.records or hides) and (not traffic or traffic[-1] != tick.id):
+            traffic.append(tick.id)
 
     def _absorb(self, watch: _Watch, tick: int, records: bytes, wall_ns: int) -> list[Event]:
         begun_ns = self._cpu_ns()
