@@ -22,7 +22,7 @@ from netsonde.model.checks import check_detectors, check_question, check_tasks
 from netsonde.model.coverage import Refusal
 from netsonde.model.errors import Busy, NetsondeError, ProtocolError, Unforeseen
 from netsonde.model.task import Question
-from netsonde.model.text import MAX_SENTENCE_CHARS, clipped
+from netsonde.model.text import MAX_NAME_CHARS, MAX_SENTENCE_CHARS, clipped
 from netsonde.monitor.alarms import Alarms
 from netsonde.monitor.lease import Agent, Lease, Seat
 from netsonde.monitor.tasks import is_of_closed
@@ -41,7 +41,6 @@ UNTAKEN_S = 10.0
 """Seconds in which a reply must be taken."""
 REFUSED_PAUSE_S = 0.01
 """Before a connection reads on, when there was no CPU for an answer: being refused costs, too."""
-MAX_NAME_CHARS = 80
 _CREDENTIALS = struct.Struct("<3i")
 _log = structlog.get_logger()
 

@@ -71,6 +71,7 @@ class Liar:
         self.address = f"127.0.0.{number}"
         self.answer = answer
         self.subtree: tuple[str, ...] = (self.address,)
+        self.unmet: tuple[peer.Unmet, ...] = ()
         self.adoptions: list[peer.Adopt] = []
         self.asked: list[peer.Query] = []
         self.writer: asyncio.StreamWriter | None = None
@@ -105,7 +106,12 @@ class Liar:
     def _reply(self, request: peer.Message) -> peer.Message:
         if isinstance(request, peer.Adopt):
             self.adoptions.append(request)
-            return peer.Adopted(id=0, subtree=self.subtree, coverage=Coverage.of(self.address))
+            return peer.Adopted(
+                id=0,
+                subtree=self.subtree,
+                coverage=Coverage.of(self.address),
+                unmet=self.unmet,
+            )
         if isinstance(request, peer.Query):
             self.asked.append(request)
             return self.answer(request)
@@ -130,8 +136,23 @@ class Stranger:
         return cls(reader, writer)
 
     async def call(self, request: peer.Message) -> peer.Message:
-        self._writer.write(peer.MESSAGES.encode(request))
-        return await read(self._reader)
+        self.send(request)
+        return await self.read()
+
+    def send(self, request: peer.Message) -> None:
+        self.send_bytes(peer.MESSAGES.encode(request))
+
+    def send_bytes(self, data: bytes) -> None:
+        self._writer.write(data)
+
+    async def read(self) -> peer.Message:
+        """Give the next reply; an agent's news answer nothing."""
+        while True:
+            message = await read(self._reader)
+            if not isinstance(message, peer.Happened) and (
+                not isinstance(message, peer.Adopted) or message.id
+            ):
+                return message
 
     async def closed(self) -> None:
         """Return when the other side has closed the connection."""

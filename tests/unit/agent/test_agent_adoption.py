@@ -7,6 +7,7 @@ import pytest
 from fleet import POLL_S, Agent, Fleet, with_fleet
 from liar import Liar, Stranger, partial
 
+from netsonde.agent import tasks
 from netsonde.model.coverage import Coverage
 from netsonde.model.detector import Choice, Detector
 from netsonde.model.task import Filter, Question, Task
@@ -245,3 +246,18 @@ async def test_a_child_whose_subtree_changes_with_every_frame_does_not_hold_up_t
         )
         assert len(written) < 200
     child.stop()
+
+
+@with_fleet
+async def test_who_does_not_take_a_task_in_time_is_missing_and_holds_nobody_up(
+    fleet: Fleet,
+) -> None:
+    root, leaf = await fleet_of(fleet, 2, 3)
+    await root.ask("add leaf agent", agent_addr=leaf.address)
+    leaf.monitor.answering.clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tasks, "CONFIG_BUDGET_MS", 200)
+        reply = await root.post(type="config sketch")
+    assert reply.status_code == 200
+    assert reply.headers["X-Netsonde-Coverage"] == "1/2; missing=127.0.0.3"
+    leaf.monitor.answering.set()

@@ -2,7 +2,8 @@
 
 from fleet import Agent, Fleet, with_fleet
 
-from netsonde.model.detector import MAX_DETECTORS
+from netsonde.model.asking import MAX_CLEAR_S, MAX_WINDOW_S
+from netsonde.model.detector import MAX_DETECTORS, MAX_SPREAD
 from netsonde.model.detectors import BUILTIN
 from netsonde.model.task import Increment
 
@@ -82,6 +83,14 @@ REFUSED = [
     ("elephant", {**MINE, "by": "destination"}, "by", "src_dport"),
     ("elephant", {**MINE, "of": "src"}, "of", "spread"),
     ("elephant", {**MINE, "measure": "spread"}, "of", "spread"),
+    ("elephant", {**MINE, "window": f"{MAX_WINDOW_S + 1}s"}, "window", f"{MAX_WINDOW_S}s"),
+    ("elephant", {**MINE, "clear": f"{MAX_CLEAR_S + 1}s"}, "clear", f"{MAX_CLEAR_S}s"),
+    (
+        "elephant",
+        {**MINE, "measure": "spread", "of": "src", "threshold": MAX_SPREAD + 1},
+        "threshold",
+        f"{MAX_SPREAD} for spread",
+    ),
     ("elephant", {**MINE, "factor": 2.0}, "factor", "change"),
     ("elephant", {**MINE, "filter": {"dport": "x"}}, "dport", "ports"),
     ("elephant", {**MINE, "treshold": 5}, "treshold", "threshold"),

@@ -2,12 +2,16 @@
 
 import ast
 import asyncio
+import contextlib
 
 import pytest
 from fleet import Fleet, with_fleet
 
-from netsonde.agent.http import protocol
+from netsonde.agent import paths
+from netsonde.agent.http import protocol, replies
 from netsonde.agent.http.app import GREETING
+from netsonde.model.coverage import Coverage
+from netsonde.model.task import MAX_ID
 from netsonde.model.window import REAL_TIME
 
 TABLE = {"127.0.0.9": 2, "127.0.0.8": 6}
@@ -197,6 +201,11 @@ BAD = [
         400,
         ("counter_key", "10.0.0.1,10.0.0.2", "1 value"),
     ),
+    (
+        {"type": "query heavy hitters", "sketch_id": MAX_ID + 1, "counter_key_type": "src"},
+        400,
+        ("sketch_id", f"0 to {MAX_ID}"),
+    ),
     ({"type": "query bw", "src": "10.0.0.1"}, 400, ("dst", "missing")),
     ({"type": "query bw", "src": "10.0.0.1", "dst": "10.0.0.1"}, 400, ("dst", "another host")),
     ({"type": "query bw", "src": "10.0.0.0/8", "dst": "10.0.0.1"}, 400, ("src", "10.0.0.0/8")),
@@ -282,3 +291,30 @@ def test_a_body_without_length_is_bounded_too(chunks: int, tmp_path: object) -> 
         assert reply.status_code == (413 if chunks > 64 else 400)
 
     with_fleet(story)(tmp_path)  # type: ignore[arg-type]
+
+
+@with_fleet
+async def test_only_so_many_measurements_run_at_a_time(fleet: Fleet) -> None:
+    (agent,) = await fleet.start(2)
+
+    async def says_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while await reader.read(1 << 16):
+                pass
+        writer.transport.abort()
+
+    silent = await asyncio.start_server(says_nothing, "127.0.0.99", fleet.peer_port)
+    path = {"type": "query delay", "src": agent.address, "dst": "127.0.0.99"}
+    replies = await asyncio.gather(*(agent.post(**path) for _ in range(paths.MAX_PROBES + 2)))
+    refused = [reply for reply in replies if "measurements are running" in reply.text]
+    assert [reply.status_code for reply in refused] == [503, 503]
+    assert all(reply.headers["Retry-After"] for reply in refused)
+    silent.close()
+
+
+def test_a_header_of_any_fleet_is_cut_to_its_limit() -> None:
+    names = tuple(f"10.0.{n >> 8}.{n & 255}" for n in range(1000))
+    told = Coverage(members=names, missing=dict.fromkeys(names, "away"))
+    header = replies.listing(names, told).headers["X-Netsonde-Coverage"]
+    assert len(header) == replies.MAX_HEADER_CHARS
+    assert header.endswith(" ...")

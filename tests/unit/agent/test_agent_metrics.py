@@ -129,6 +129,19 @@ async def test_a_scrape_asks_so_much_and_no_more(fleet: Fleet) -> None:
 
 
 @with_fleet
+async def test_a_scrape_tells_the_heaviest_keys_of_a_counter(fleet: Fleet) -> None:
+    (agent,) = await fleet.start(2)
+    agent.monitor.status = STATUS
+    agent.monitor.tables = {"src": {f"10.0.0.{n}": n + 1 for n in range(200)}}
+    spec = {"filter": {"proto": 6}, "counters": [{"by": "src"}]}
+    assert (await agent.client.post("/v1/tasks", json=spec)).status_code == 201
+    read = await scraped(agent)
+    told = sorted(read["netsonde_task_key_packets"].values())
+    assert told == list(range(200 - metrics.MAX_KEYS + 1, 201))
+    assert read["netsonde_scrape_keys_cut"] == {(): 200 - metrics.MAX_KEYS}
+
+
+@with_fleet
 async def test_a_monitor_that_is_away_or_hangs_does_not_hold_a_scrape_up(fleet: Fleet) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(metrics, "DEADLINE_S", 0.2)

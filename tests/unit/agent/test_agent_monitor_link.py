@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from netsonde.agent import frames
+from netsonde.agent import frames, monitor_link
 from netsonde.agent.monitor_link import MAX_WAITING, SENT_AHEAD, MonitorLink
 from netsonde.daemon.failures import Failures
 from netsonde.model.errors import Busy, ProtocolError, Unavailable
@@ -232,6 +232,20 @@ def test_a_monitor_that_talks_nonsense_is_connected_anew(tmp_path: Path, noise: 
     async def story(scripted: Scripted) -> None:
         scripted.writer.write(noise)
         with pytest.raises((Unavailable, ProtocolError)):
+            await scripted.first
+        scripted.reader, scripted.writer = await scripted.connected.get()
+        assert isinstance(await scripted.read(), monitor.Hello)
+
+    with_script(tmp_path, story)
+
+
+def test_a_monitor_that_is_silent_for_too_long_is_connected_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(monitor_link, "REPLY_S", 1.0)
+
+    async def story(scripted: Scripted) -> None:
+        with pytest.raises(Unavailable, match="monitor away"):
             await scripted.first
         scripted.reader, scripted.writer = await scripted.connected.get()
         assert isinstance(await scripted.read(), monitor.Hello)

@@ -6,11 +6,17 @@ import re
 import socket
 from contextlib import suppress
 
+import msgspec
 import pytest
 from fleet import POLL_S, Agent, Fleet, with_fleet
-from liar import Stranger, read
+from liar import Liar, Stranger, partial, read
 
-from netsonde.agent import peer_server
+from netsonde.agent import frames, peer_server, peers
+from netsonde.agent.node import MAX_BUDGET_MS
+from netsonde.model.errors import Busy
+from netsonde.model.task import Question
+from netsonde.model.window import Window
+from netsonde.overlay.gather import next_budget_ms
 from netsonde.wire import peer
 
 
@@ -160,3 +166,109 @@ async def test_who_does_not_read_is_sent_no_more_and_leaves(fleet: Fleet) -> Non
                 break
     await until(agent, "unread", 1)
     writer.transport.abort()
+
+
+@with_fleet
+async def test_one_request_more_than_may_be_in_work_is_refused(fleet: Fleet) -> None:
+    (agent,) = await fleet.start(2)
+    parent = await Stranger.greets(fleet, agent.address, "127.0.0.7")
+    adopt = peer.Adopt(id=1, path=("127.0.0.7",), tasks=(), budget_ms=1000)
+    assert isinstance(await parent.call(adopt), peer.Adopted)
+    agent.monitor.answering.clear()
+    query = peer.Query(id=2, question=Question(window=Window.last(10)), budget_ms=20_000)
+    for _ in range(peer_server.MAX_REQUESTS):
+        parent.send(query)
+    refused = await parent.call(msgspec.structs.replace(query, id=3))
+    assert isinstance(refused, peer.Refused)
+    assert refused.reason == f"more than {peer_server.MAX_REQUESTS} requests at a time"
+    assert (refused.id, refused.kind, refused.retry_after_s) == (3, "Busy", 1.0)
+    agent.monitor.answering.set()
+    for _ in range(peer_server.MAX_REQUESTS):
+        assert isinstance(await parent.read(), peer.Partial)
+    parent.close()
+
+
+@with_fleet
+async def test_one_call_more_than_may_wait_is_refused_before_it_is_sent(fleet: Fleet) -> None:
+    held: list[peer.Message] = []
+    left = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(peer.MESSAGES.encode(peer.Hello(software="x", address="127.0.0.9")))
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                held.append(await read(reader))
+        writer.transport.abort()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+        left.set()
+
+    dialer = peers.Dialer(own="127.0.0.7", peer_port=fleet.peer_port, software="x")
+    server = await asyncio.start_server(silent, "127.0.0.9", fleet.peer_port)
+    async with dialer.dial("127.0.0.9") as (connection, _):
+        close = peer.ProbeClose(id=0, port=9)
+        calls = [asyncio.create_task(connection.exchange(close)) for _ in range(peers.MAX_CALLS)]
+        await asyncio.sleep(0)
+        with pytest.raises(Busy, match="too many requests wait"):
+            await connection.exchange(close)
+        for call in calls:
+            call.cancel()
+        await asyncio.wait(calls)
+        again = asyncio.create_task(connection.exchange(close))
+        await asyncio.sleep(0)
+        assert not again.done()
+        again.cancel()
+        await asyncio.wait([again])
+    await left.wait()
+    server.close()
+
+
+@with_fleet
+async def test_a_parent_gives_an_answer_no_more_than_its_most_time(fleet: Fleet) -> None:
+    (agent,) = await fleet.start(2)
+    child = Liar(fleet, 5, lambda _: partial(1, "127.0.0.5"))
+    await child.start()
+    await agent.ask("add leaf agent", agent_addr=child.address)
+    parent = await Stranger.greets(fleet, agent.address, "127.0.0.7")
+    adopt = peer.Adopt(id=1, path=("127.0.0.7",), tasks=(), budget_ms=10**9)
+    assert isinstance(await parent.call(adopt), peer.Adopted)
+    query = peer.Query(id=2, question=Question(window=Window.last(10)), budget_ms=10**9)
+    assert isinstance(await parent.call(query), peer.Partial)
+    most_ms = next_budget_ms(MAX_BUDGET_MS)
+    assert child.adoptions[-1].budget_ms == most_ms
+    assert child.asked[-1].budget_ms == most_ms
+    parent.close()
+    child.stop()
+
+
+@with_fleet
+async def test_a_parent_is_told_of_so_many_tasks_that_cannot_run(fleet: Fleet) -> None:
+    (agent,) = await fleet.start(2)
+    children = [Liar(fleet, number, lambda _: partial(1)) for number in (5, 6, 8)]
+    for child in children:
+        await child.start()
+        await agent.ask("add leaf agent", agent_addr=child.address)
+        child.unmet = tuple(
+            peer.Unmet(series="sketch", id=number, host=child.address, why="no room")
+            for number in range(peer.MAX_UNMET // 2)
+        )
+    parent = await Stranger.greets(fleet, agent.address, "127.0.0.7")
+    adopt = peer.Adopt(id=1, path=("127.0.0.7",), tasks=(), budget_ms=5000)
+    adopted = await parent.call(adopt)
+    assert isinstance(adopted, peer.Adopted)
+    assert len(adopted.unmet) == peer.MAX_UNMET
+    assert {one.host for one in adopted.unmet} == {child.address for child in children[:2]}
+    parent.close()
+    for child in children:
+        child.stop()
+
+
+@with_fleet
+async def test_a_frame_that_drips_ends_its_connection(fleet: Fleet) -> None:
+    (agent,) = await fleet.start(2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(frames, "BODY_S", 0.1)
+        dripping = await Stranger.greets(fleet, agent.address, "127.0.0.7")
+        dripping.send_bytes(peer.MESSAGES.encode(peer.ProbeClose(id=1, port=9))[:-1])
+        await dripping.closed()
+    await until(agent, "slow", 1)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from probers import DST, SRC, STRANGER, ask, pair, run
 
+from netsonde.agent import probing_throughput
 from netsonde.agent.probing_limits import Limits
 from netsonde.model.errors import (
     ProbeFailed,
@@ -150,5 +151,22 @@ def test_strangers_to_a_throughput_receiver_are_dropped_and_counted() -> None:
             closed = await p.far.close(peer.ProbeClose(id=0, port=opened.port), SRC)
             assert closed.received == 1000
             assert p.far.statistics().dropped == {"wrong source": 1, "wrong cookie": 2}
+
+    run(test())
+
+
+def test_a_sender_that_falls_silent_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probing_throughput, "_SILENT_NS", 1_000_000)
+
+    async def test() -> None:
+        async with pair(Limits(max_ms=60_000)) as p:
+            opened = await p.far.open(ask("throughput", max_ms=60_000), SRC)
+            reader, writer = await asyncio.open_connection(DST, opened.port, local_addr=(SRC, 0))
+            writer.write(opened.cookie + bytes(100))
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read() == b""
+            closed = await p.far.close(peer.ProbeClose(id=6, port=opened.port), SRC)
+            assert closed == peer.ProbeClosed(id=6, received=100)
+            writer.transport.abort()
 
     run(test())

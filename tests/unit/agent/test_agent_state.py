@@ -170,8 +170,11 @@ def test_a_file_of_bad_entries_is_no_agent_s(tmp_path: Path, field: str) -> None
         several = entries if field == "webhooks" else list(entries.values())
         return json.dumps({"schema": 1, field: several}).encode()
 
-    assert load(data_of(state.MAX_BAD), tmp_path) == State()
+    with capture_logs() as logs:
+        assert load(data_of(state.MAX_BAD), tmp_path) == State()
     assert len(json.loads((tmp_path / "agent.bad-1").read_bytes())) == state.MAX_BAD
+    said = [log["event"] for log in logs]
+    assert said == [*["kept entry set aside"] * state._MAX_SHOWN, "state loaded in part"]
     data = data_of(state.MAX_BAD + 1)
     with pytest.raises(Unavailable, match=f"more than {state.MAX_BAD} entries"):
         load(data, tmp_path)

@@ -12,6 +12,7 @@ from typing import ClassVar
 import pytest
 
 from netsonde.cli import main
+from netsonde.cli.webhook import MAX_SECRET_BYTES
 
 SECRET = "0123456789abcdef"
 
@@ -67,3 +68,13 @@ def test_a_secret_is_read_from_a_file_or_standard_input_and_never_printed(
     said = capsys.readouterr().out
     assert "webhook p sends to http://x/, signed" in said
     assert SECRET not in said
+
+
+def test_a_secret_s_file_is_read_so_far_and_no_further(
+    service: list[dict[str, object]], tmp_path: Path
+) -> None:
+    file = tmp_path / "secret"
+    file.write_text("s" * (MAX_SECRET_BYTES + 1))
+    with pytest.raises(SystemExit):
+        main.main(["webhook", "set", "p", "http://x/", "--secret-file", str(file)])
+    assert [len(str(body["secret"])) for body in service] == [MAX_SECRET_BYTES]

@@ -8,11 +8,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from counted import tick
 
 from netsonde.daemon.failures import Failures
 from netsonde.model.bound import Bound
 from netsonde.model.detector import MAX_EVENTS, Event
-from netsonde.monitor.alarms import Alarms
+from netsonde.monitor.alarms import MAX_WAITING, Alarms
 from netsonde.monitor.budget import Budget
 from netsonde.monitor.event_log import EventLog
 from netsonde.monitor.pace import Pace
@@ -190,3 +191,12 @@ def test_a_slow_watcher_loses_the_oldest(tmp_path: Path) -> None:
         assert seen >= MAX_EVENTS
 
     serve(tmp_path / "m.sock", story)
+
+
+def test_detectors_that_fall_behind_are_waited_for() -> None:
+    alarms = Alarms(BOOT, Failures())
+    for number in range(2 * MAX_WAITING):
+        alarms.absorb(tick(number, 1))
+    assert len(alarms._waiting) == MAX_WAITING
+    alarms.catch_up()
+    assert not alarms._waiting

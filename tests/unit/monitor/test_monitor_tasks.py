@@ -9,6 +9,13 @@ from netsonde.model.errors import BadField, NotFound, TooLarge
 from netsonde.model.evidence import ClockStep, Evidence
 from netsonde.model.task import Counter, Filter, Question, Task
 from netsonde.model.window import REAL_TIME, TICK_NS, TOTAL, Window
+from netsonde.monitor.running import (
+    LEAST_KEYS,
+    MAX_KEYS_TOTAL,
+    MOST_KEYS,
+    Running,
+    capacity_of,
+)
 from netsonde.monitor.tasks import MAX_COUNTERS_TOTAL, Closed, Tasks
 from netsonde.recorder.questions import finished
 from netsonde.recorder.ring import Recorder
@@ -17,6 +24,7 @@ from netsonde.sketch.part import read
 from netsonde.sketch.series import Series
 from netsonde.sketch.summary import Summary
 from netsonde.sketch.tick import Side, Tick
+from netsonde.sketch.window import Window as SketchWindow
 
 NOW = 17_000_000_000
 
@@ -246,3 +254,17 @@ def test_a_task_removed_while_its_total_is_folded_is_not_found() -> None:
     with pytest.raises(NotFound, match="any more"):
         next(slices)
     assert packets(tasks, 1) == 25
+
+
+def test_counters_share_the_keys_of_a_host() -> None:
+    """As many as there may be: the first ones hold most, the last ones the least, all a few."""
+    running: list[Running] = []
+    for number in range(MAX_COUNTERS_TOTAL // 2):
+        made = task(number, "src", "dst")
+        keys = capacity_of(made, running)
+        running.append(Running(made, SketchWindow(made, keys), 0, capacity=keys))
+    held = [one.capacity for one in running]
+    assert (max(held), min(held)) == (MOST_KEYS, LEAST_KEYS)
+    assert held == sorted(held, reverse=True)
+    shared = [keys for keys in held if keys > LEAST_KEYS]
+    assert 2 * sum(shared) <= MAX_KEYS_TOTAL

@@ -10,6 +10,7 @@ from netsonde.overlay.tree import (
     MAX_MEMBERS,
     Tree,
 )
+from netsonde.wire.peer import MAX_REMOVED
 
 
 def test_members_are_everyone_ever_reported_below() -> None:
@@ -177,3 +178,13 @@ def test_who_is_removed_on_purpose_is_forgotten_up_to_the_root() -> None:
     root.learn("10.0.0.4", inner.members(), inner.removed)
     assert "10.0.0.5" in root.members()
     assert root.removed == ()
+
+
+def test_so_many_who_were_removed_are_remembered_the_latest() -> None:
+    tree = Tree("10.0.0.0")
+    for net in (11, 12):
+        tree.add_child(f"{net}.0.0.1")
+        assert tree.learn(f"{net}.0.0.1", many(MAX_REMOVED, net))
+        tree.remove_child(f"{net}.0.0.1")
+    assert len(tree.removed) == MAX_REMOVED
+    assert {member.partition(".")[0] for member in tree.removed} == {"12"}
