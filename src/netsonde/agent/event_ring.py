@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from netsonde.model.detector import Event
+from netsonde.model.number import MAX_COUNT
 
 MAX_HELD = 1000
 """Events that an agent holds."""
@@ -62,7 +63,7 @@ class EventRing:
         `dropped`: events that were lost on their way. `through`: the child that told of them, or
         nobody for this host's own.
         """
-        self.dropped += dropped
+        self.dropped = min(self.dropped + dropped, MAX_COUNT)  # a child may claim any count
         fresh = []
         for event in events:
             if event.id not in self._numbers:
@@ -127,4 +128,4 @@ class EventRing:
         event, _ = self._held.pop(number)
         del self._in_order[bisect_left(self._in_order, number)]
         del self._numbers[event.id]
-        self.dropped += number > self._read
+        self.dropped = min(self.dropped + (number > self._read), MAX_COUNT)

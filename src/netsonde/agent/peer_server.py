@@ -16,6 +16,7 @@ import structlog
 
 from netsonde.agent import frames
 from netsonde.agent.http.accept import Acceptor, Guest
+from netsonde.agent.http.budget import Budget
 from netsonde.agent.peers import HELLO_S, MAX_UNSENT_BYTES, Reply, Request, check_hello, tune
 from netsonde.daemon.failures import Failures
 from netsonde.daemon.slots import Slots, is_of_host
@@ -35,6 +36,11 @@ IDLE_S = 10.0
 asked is in work, and no receiver is open for it."""
 MAX_REQUESTS = 64
 """Requests of one connection that may be in work."""
+CPU_PERCENT = 10.0
+"""Of one CPU, for reading and answering all connections that are not the parent's; beyond it they
+are read later. A test that is run for one has limits of its own and is not charged."""
+_LOOK_S = 0.05
+"""Least seconds before a connection that waits for this is looked at again."""
 
 log = structlog.get_logger()
 
@@ -135,6 +141,7 @@ class PeerServer:
         self._is_kin = is_kin
         self._is_parent = is_parent
         self._refused = refused
+        self._budget = Budget(CPU_PERCENT)
         self._serving: set[asyncio.Task[None]] = set()
         self.slots = Slots(MAX_CONNECTIONS, of_one=OF_ONE, for_host=FOR_KIN)
 
@@ -204,12 +211,13 @@ class PeerServer:
         async with asyncio.TaskGroup() as requests:
             requests.create_task(self._end_when_idle(inbound))
             while True:
+                await self._turn(inbound)
+                reading = frames.read(reader, peer.MESSAGES, MAX_REQUEST_BYTES)
                 try:
-                    message = await frames.read(reader, peer.MESSAGES, MAX_REQUEST_BYTES)
+                    message = await self._budget.metered(reading)
                 except BadMessage as error:  # its frame is whole, so that the next one is found
                     self._refused["bad"] += 1
                     inbound.send(_refused(error.id, error))
-                    await asyncio.sleep(0)  # many of them wait here already, perhaps
                     continue
                 inbound.said_mono_s = asyncio.get_running_loop().time()
                 if not isinstance(message, Request):
@@ -217,6 +225,26 @@ class PeerServer:
                 # Tasks begin in the order they are made, so handlers see requests in order up to
                 # their first wait: the latest Adopt of a parent is the one that stands.
                 requests.create_task(self._answer(message, inbound))
+
+    async def _turn(self, inbound: Inbound) -> None:
+        """Return when the next request of a connection may be read.
+
+        One at a time of each connection, so that who sends many waits as everybody does; and of all
+        that are not the parent's no more than their share of a CPU pays for.
+        """
+        await asyncio.sleep(0)
+        while not self._is_parent(inbound):
+            wait_s = self._budget.wait_s()
+            if wait_s <= 0:
+                return
+            await asyncio.sleep(max(wait_s, _LOOK_S))
+
+    async def _answer(self, request: Request, inbound: Inbound) -> None:
+        """Answer, and charge it to whom it is to be charged."""
+        if isinstance(request, peer.ProbeRun) or self._is_parent(inbound):
+            await self._answered(request, inbound)
+        else:
+            await self._budget.metered(self._answered(request, inbound))
 
     async def _end_when_idle(self, inbound: Inbound) -> None:
         clock = asyncio.get_running_loop().time
@@ -238,7 +266,7 @@ class PeerServer:
                 self._refused[cause] += 1
                 return
 
-    async def _answer(self, request: Request, inbound: Inbound) -> None:
+    async def _answered(self, request: Request, inbound: Inbound) -> None:
         inbound.in_work += 1
         try:
             if inbound.in_work > MAX_REQUESTS:

@@ -126,7 +126,7 @@ class Connection:
                     self._take(await frames.read(reader, peer.MESSAGES))
                 except BadMessage as error:  # its frame is whole, so that the next one is found
                     self._drop(error)
-                    await asyncio.sleep(0)  # many of them wait here already, perhaps
+                await asyncio.sleep(0)  # whoever tells without end lets others have their turn
         except ProtocolError as error:
             reason, kind = str(error), Garbled
             self._on_garbled(error)

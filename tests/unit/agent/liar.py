@@ -139,8 +139,8 @@ class Stranger:
         self.send(request)
         return await self.read()
 
-    def send(self, request: peer.Message) -> None:
-        self.send_bytes(peer.MESSAGES.encode(request))
+    def send(self, *requests: peer.Message) -> None:
+        self.send_bytes(b"".join(map(peer.MESSAGES.encode, requests)))
 
     def send_bytes(self, data: bytes) -> None:
         self._writer.write(data)

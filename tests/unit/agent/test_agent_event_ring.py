@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from netsonde.agent.event_ring import MAX_HELD, EventRing
+from netsonde.model.number import MAX_COUNT
 
 HOST = "10.0.0.5"
 
@@ -43,6 +44,13 @@ def test_a_slow_reader_is_told_what_it_missed_and_unread_events_are_dropped() ->
     assert ring.first == 20
     ring.append((), dropped=5)
     assert ring.dropped == 21
+
+
+def test_what_children_claim_to_have_lost_stays_a_count() -> None:
+    ring = filled(MAX_HELD)
+    for number in range(MAX_HELD, MAX_HELD + 99):
+        ring.append([event(HOST, number + 1)], dropped=MAX_COUNT)
+        assert ring.dropped == MAX_COUNT
 
 
 def test_waiting_ends_with_news_and_not_with_a_mere_wake() -> None:

@@ -25,6 +25,8 @@ CHANGES = [
     ("PUT", "/v1/webhooks/evil"),
     ("DELETE", "/v1/detectors/port_scan"),
     ("GET", "/v1/events/stream"),
+    ("GET", "/v1/events/stream/"),
+    ("GET", "/v1//events//stream//"),
     ("GET", "/v1/questions/stream?q=%7B%22ask%22%3A%22count%22%7D"),
 ]
 READS = ["/", "/v1/members", "/v1/tasks", "/v1/events", "/v1/docs", "/v1/openapi.json", "/metrics"]

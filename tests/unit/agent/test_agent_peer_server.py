@@ -12,6 +12,7 @@ from fleet import POLL_S, Agent, Fleet, with_fleet
 from liar import Liar, Stranger, partial, read
 
 from netsonde.agent import frames, peer_server, peers
+from netsonde.agent.http import budget
 from netsonde.agent.node import MAX_BUDGET_MS
 from netsonde.model.errors import Busy
 from netsonde.model.task import Question
@@ -42,6 +43,21 @@ async def greeted(fleet: Fleet, at: str, own: str, most: int) -> list[Stranger]:
         except (asyncio.IncompleteReadError, OSError):
             break
     return held
+
+
+def noted(patch: pytest.MonkeyPatch) -> list[str]:
+    """Give the list that the names of those whose requests are answered are added to."""
+    order: list[str] = []
+    answer = peer_server.PeerServer._answer
+
+    async def note(
+        self: peer_server.PeerServer, request: peer_server.Request, inbound: peer_server.Inbound
+    ) -> None:
+        order.append(inbound.name)
+        await answer(self, request, inbound)
+
+    patch.setattr(peer_server.PeerServer, "_answer", note)
+    return order
 
 
 @with_fleet
@@ -152,7 +168,9 @@ async def test_without_a_descriptor_left_it_rests_counts_and_goes_on(fleet: Flee
 
 @with_fleet
 async def test_who_does_not_read_is_sent_no_more_and_leaves(fleet: Fleet) -> None:
-    (agent,) = await fleet.start(2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(peer_server, "CPU_PERCENT", 100.0)  # so that replies pile up in time
+        (agent,) = await fleet.start(2)
     reader, writer = await asyncio.open_connection(agent.address, fleet.peer_port, limit=1024)
     own = writer.get_extra_info("sockname")[0]
     writer.write(peer.MESSAGES.encode(peer.Hello(software="x", address=own)))
@@ -272,3 +290,39 @@ async def test_a_frame_that_drips_ends_its_connection(fleet: Fleet) -> None:
         dripping.send_bytes(peer.MESSAGES.encode(peer.ProbeClose(id=1, port=9))[:-1])
         await dripping.closed()
     await until(agent, "slow", 1)
+
+
+@with_fleet
+async def test_who_sends_many_requests_waits_for_its_turn_as_who_sends_one(fleet: Fleet) -> None:
+    (agent,) = await fleet.start(2)
+    many = await Stranger.greets(fleet, agent.address, "127.0.0.7")
+    one = await Stranger.greets(fleet, agent.address, "127.0.0.8")
+    request = peer.ProbeClose(id=1, port=9)
+    with pytest.MonkeyPatch.context() as patch:
+        order = noted(patch)
+        many.send(*[request] * 1000)
+        assert isinstance(await one.call(request), peer.Refused)
+    assert order.index("127.0.0.8") < 10
+    for stranger in (many, one):
+        stranger.close()
+
+
+@with_fleet
+async def test_requests_beyond_their_share_of_a_cpu_wait_and_the_parent_s_do_not(
+    fleet: Fleet,
+) -> None:
+    root, leaf = await fleet.start(2, 3)
+    for agent in (root, leaf):
+        agent.monitor.totals = (1, 10)
+    await root.ask("add leaf agent", agent_addr=leaf.address)
+    await root.ask("config counter")
+    stranger = await Stranger.greets(fleet, leaf.address, "127.0.0.7")
+    with pytest.MonkeyPatch.context() as patch:
+        order = noted(patch)
+        patch.setattr(budget.Budget, "wait_s", lambda _, *, first=False: POLL_S)
+        patch.setattr(budget.Budget, "admitted", lambda _, *, first=False: asyncio.sleep(0))
+        stranger.send(*[peer.ProbeClose(id=1, port=9)] * 3)
+        assert (await root.post(type="query counter")).text == "[2, 20]"
+        assert order.count("127.0.0.7") <= 1  # it was already waited for
+    assert [isinstance(await stranger.read(), peer.Refused) for _ in range(3)] == [True] * 3
+    stranger.close()

@@ -39,7 +39,7 @@ NO_LIMITS = {
         agent.event_flow.FIRST_PAUSE_S agent.event_flow.LAST_PAUSE_S agent.event_flow.BUSY_PAUSE_S
         agent.monitor_link.FIRST_PAUSE_S agent.monitor_link.LAST_PAUSE_S
         agent.webhooks.FIRST_PAUSE_S agent.webhooks.LAST_PAUSE_S agent.http.budget._LOOK_S
-        monitor.lease._RETRY_S monitor.main._LOOK_S monitor.views._LOOK_S
+        monitor.lease._RETRY_S monitor.main._LOOK_S monitor.views._LOOK_S agent.peer_server._LOOK_S
         monitor.server.REFUSED_PAUSE_S monitor.ticker.READ_PAUSE_S monitor.upkeep._PAUSE_S
         daemon.supervisor.FIRST_PAUSE_S daemon.supervisor.CALM_S daemon.log_writer._TELL_EVERY_S""",
     "how often memory goes back to the kernel": """

@@ -23,7 +23,8 @@ _AUTHORITY = re.compile(r"(\[[^\]]*\]|[^:\[\]@/\s]*)(?::[0-9]{0,5})?")
 _SITES = {b"origin": "Origin", b"sec-fetch-site": "Sec-Fetch-Site"}
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _STARTS = "/stream"
-"""What a path that starts something, though by GET, ends with."""
+"""What a path that starts something, though by GET, ends with; routing passes over slashes after
+it."""
 _OF_ITSELF = frozenset({"same-origin", "none"})
 _LOCAL = "localhost"
 
@@ -95,7 +96,7 @@ def _is_address(host: str) -> bool:
 def _bad_site(
     scope: HTTPScope, sites: Iterable[tuple[str, str]], hosts: list[str]
 ) -> Refusal | None:
-    if scope["method"] in _SAFE and not scope["path"].endswith(_STARTS):
+    if scope["method"] in _SAFE and not scope["path"].rstrip("/").endswith(_STARTS):
         return None
     allowed = "this agent's own pages, and programs, which send no such header"
     for name, text in sites:
