@@ -266,6 +266,20 @@ def test_what_does_not_fit_is_removed_and_counting_begins_anew(directory, change
     assert len(ours) == wanted
 
 
+@needs("netfilter_link", minimum=(6, 4))
+@pytest.mark.usefixtures("network")
+def test_the_best_hook_stays_though_its_pins_had_to_go(directory: Path) -> None:
+    for size in range(4):  # the kernel lets go of the former links only after a while
+        life = Life("auto", Pins(directory), lg_buckets=LG_BUCKETS + size)
+        assert (life.path.hook, life.opened.unpinned) == ("netfilter", int(size > 0))
+        assert life.opened.refused == {}
+        life.end()
+    assert unpin(directory) == 1
+    last = Life("auto", None)
+    assert (last.path.hook, last.opened.refused) == ("netfilter", {})
+    last.end()
+
+
 @pytest.mark.usefixtures("network")
 def test_a_half_made_load_is_not_taken(directory: Path) -> None:
     Life("clsact", Pins(directory)).end()

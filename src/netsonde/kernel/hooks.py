@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,10 @@ from netsonde.kernel.tc import ClsactPath, TcxPath, remove_filters
 from netsonde.model.errors import BadField, Busy, NetsondeError, UnsupportedByKernel
 
 AUTO = "auto"
+GONE_S = 2.0
+"""Seconds that a hook has to come free of a monitor that ended, or of pins that were removed: the
+kernel lets go of them when it comes to it."""
+_LOOK_S = 0.01
 
 
 class Opener(Protocol):
@@ -106,7 +111,7 @@ def open_path(
                 hash_key=hash_key, lg_buckets=lg_buckets, encapsulated=encapsulated, pins=pins
             )
             try:
-                path.attach()
+                _attach(path)
             except BaseException:
                 path.close()
                 raise
@@ -121,6 +126,21 @@ def open_path(
     claim.close()
     reasons = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
     raise UnsupportedByKernel(f"no hook can count here: {reasons}")
+
+
+def _attach(path: CountingPath) -> None:
+    """Attach, and wait for a hook that is not free yet; we hold the claim, so no living monitor has
+    it. Raises as `CountingPath.attach`."""
+    until_s = time.monotonic() + GONE_S
+    while True:
+        try:
+            path.attach()
+        except Busy:
+            if time.monotonic() >= until_s:
+                raise
+            time.sleep(_LOOK_S)
+        else:
+            return
 
 
 def open_device(
