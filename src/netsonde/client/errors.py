@@ -114,6 +114,8 @@ FOREIGN: tuple[tuple[type[Exception], type[ClientError], str], ...] = (
     (httpx.UnsupportedProtocol, BadAddress, "is not http://HOST:PORT"),
     (httpx.LocalProtocolError, BadAddress, "cannot be sent such a request"),
     (httpx.InvalidURL, BadAddress, "is not http://HOST:PORT"),
+    (httpx.ReadError, Unreachable, "cut the connection off"),
+    (httpx.WriteError, Unreachable, "cut the connection off"),
     (httpx.TransportError, Unreachable, "does not answer"),
     (httpx.HTTPError, NotUnderstood, _NOT_OURS),
     (httpx.CookieConflict, NotUnderstood, _NOT_OURS),
@@ -156,6 +158,10 @@ def refusal(status: int, data: bytes, url: str) -> ClientError:
         problem = msgspec.json.decode(data, type=Problem)
     except msgspec.DecodeError:
         shown = data.decode(errors="replace")[:MAX_SHOWN].strip()
+        if _BY_STATUS.get(status) is Away:
+            # Of an agent that has no place for a connection, or a proxy whose agent is away.
+            detail = f"{url} answered {status}: {shown}"
+            return Away(Problem(type="about:blank", title="Away", status=status, detail=detail))
         return NotUnderstood(f"{url} answered {status}, not as netsonde does: {shown}")
     return refused(problem)
 

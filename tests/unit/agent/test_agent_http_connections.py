@@ -115,6 +115,31 @@ def test_a_source_has_half_of_the_places_and_is_told_so(serving: Serving) -> Non
     assert serving.ask("127.0.0.9") == OK
 
 
+def test_who_is_turned_away_while_it_sends_is_told_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients send a head and a body apart; cut off between them, they would see no answer."""
+    monkeypatch.setattr(accept, "PARTING_S", 60.0)
+    with running() as serving:
+        share = serving.http.slots.of_one
+        held = [serving.connect("127.0.0.9") for _ in range(share)]
+        serving.settled(lambda: serving.http.slots.taken == share)
+        refused = serving.refused["source_quota"]
+        many = accept.MAX_PARTING + 4
+        turned_away = [serving.connect("127.0.0.9") for _ in range(many)]
+        serving.settled(lambda: serving.refused["source_quota"] == refused + many)
+        for connection in turned_away[: accept.MAX_PARTING]:
+            connection.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n")
+            connection.sendall(b"{}")
+            assert connection.makefile("rb").read().startswith(FULL)
+        cut_off = turned_away[-1]
+        with contextlib.suppress(ConnectionError):
+            cut_off.sendall(b"POST / HTTP/1.1\r\n")
+            cut_off.sendall(b"Host: a\r\n\r\n")
+            pytest.fail("more of them stayed open than may")
+        for connection in held + turned_away:
+            connection.close()
+        all_ended(serving)
+
+
 def test_who_has_most_gives_way_when_all_is_taken(serving: Serving) -> None:
     displaced = serving.refused["displaced"]
     flood = [serving.connect(f"127.0.0.{50 + n % 2}") for n in range(accept.MAX_CONNECTIONS)]

@@ -101,6 +101,13 @@ def test_another_service_is_not_understood(reply: httpx.Response) -> None:
     assert URL in str(error)
 
 
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_a_limit_or_a_proxy_in_front_says_that_asking_again_may_help(status: int) -> None:
+    error = ask(v1.V1([httpx.Response(status, text="all connections are taken\n")]))
+    assert type(error) is errors.Away
+    assert str(error) == f"{URL} answered {status}: all connections are taken"
+
+
 @pytest.mark.parametrize("url", ["10.0.0.2:8000", "ftp://10.0.0.2", "http://", "http://h:port"])
 def test_a_url_that_is_none_is_refused_at_once(url: str) -> None:
     with pytest.raises(errors.BadAddress, match="http://HOST:PORT"):

@@ -31,6 +31,11 @@ PAUSE_S = 0.5
 """Seconds of rest where no more can be taken."""
 UNTAKEN_S = 20
 """Seconds that a client may take none of what was sent to it; then its connection is closed."""
+PARTING_S = 0.5
+"""Seconds that a connection which was turned away stays open, unread: closed at once, its client
+would be cut off while it still sends, and not see why."""
+MAX_PARTING = 16
+"""Connections that stay so; the next ones are closed at once."""
 _BACKLOG = 1024
 _AT_ONCE = 32
 _OTHER_DESCRIPTORS = 32
@@ -91,6 +96,7 @@ class Acceptor:
         self._loop = asyncio.get_running_loop()
         self._by_source: dict[str, dict[Guest, None]] = {}
         self._coming: set[asyncio.Task[Any]] = set()
+        self._parting: set[socket.socket] = set()
         self._resting: asyncio.TimerHandle | None = None
         self._failed = False
 
@@ -105,6 +111,7 @@ class Acceptor:
         self._loop.remove_reader(self._listener)
         if self._resting is not None:
             self._resting.cancel()
+        self._dismiss()
 
     def _ready(self) -> None:
         for _ in range(_AT_ONCE):
@@ -123,6 +130,7 @@ class Acceptor:
     def _rest(self, error: OSError) -> None:
         """Look away for a while: the listening socket stays readable, and no descriptor comes free
         by asking."""
+        self._dismiss()
         self._refused[_CAUSES.get(error.errno or 0, "accept_failed")] += 1
         if not self._failed:
             self._failed = True
@@ -150,11 +158,28 @@ class Acceptor:
             refusal = self.slots.take(source, of_host=of_host)
         if refusal is not None:
             self._refused[refusal] += 1
-            with contextlib.suppress(OSError):
-                connection.send(self._full)
-            connection.close()
+            self._turn_away(connection)
             return
         self._serve(connection, source, of_host)
+
+    def _turn_away(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            connection.send(self._full)
+            connection.shutdown(socket.SHUT_WR)
+        if not self._full or len(self._parting) >= MAX_PARTING:
+            connection.close()
+            return
+        self._parting.add(connection)
+        self._loop.call_later(PARTING_S, self._part, connection)
+
+    def _part(self, connection: socket.socket) -> None:
+        self._parting.discard(connection)
+        connection.close()
+
+    def _dismiss(self) -> None:
+        """Close at once what was turned away."""
+        while self._parting:
+            self._parting.pop().close()
 
     def _made_room(self, source: str) -> bool:
         """Close an idle connection of whoever has most, if that is more than this source's."""
