@@ -38,8 +38,8 @@ MAX_BAD = 1000
 """Entries that are set aside one by one; a file with more is no agent's."""
 LOCK = "agent.lock"
 FILE = "agent.json"
-KEEPS = (FILE, "agent.bad")
-"""What may be there from a release that ran as `nobody`."""
+KEEPS = (FILE, LOCK, "agent.bad")
+"""What may be there from an agent that was another user: `nobody`, or one without an account."""
 _STEM = "agent"
 _MAX_SHOWN = 8
 _FORESEEN = (NetsondeError, msgspec.DecodeError, ValueError, TypeError, RecursionError)

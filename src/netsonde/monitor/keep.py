@@ -177,7 +177,7 @@ class KeptFile:
 def beside(socket: Path, owner: Account) -> Directory | None:
     """Make the directory, its owner's alone; None, and a word in the log, when that cannot be."""
     try:
-        directory, taken = prepared(socket.with_suffix(".kept"), owner, (_FILE,))
+        directory, taken = prepared(socket.with_suffix(".kept"), owner, (_FILE, _LOCK))
     except Unavailable as error:
         _log.error("counts are not kept", reason=str(error))
         return None

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from netsonde.agent import main as agent
+from netsonde.agent.state import State, StateFile
 from netsonde.daemon.directories import prepared
 from netsonde.daemon.rights import Account, own
 from netsonde.model.errors import Unavailable
+from netsonde.monitor.keep import Kept, KeptFile, beside
 
 NOBODY = Account(65534, 65534)
 DAEMON = Account(65526, 65526)
@@ -170,6 +174,47 @@ def test_what_was_a_former_user_s_is_taken_over_once(
     assert owner_of(path / "else") == (former.uid, former.gid)
     assert owner_of(path) == (to.uid, to.gid)
     assert path.stat().st_mode & 0o777 == 0o700
+
+
+def once_as_agent(path: Path, owner: Account) -> None:
+    with agent.prepare(str(path), owner) as directory:
+        as_user(owner)
+        file = StateFile(directory)
+        file.load()
+        file.save(State())
+
+
+def once_as_monitor(path: Path, owner: Account) -> None:
+    directory = beside(path.with_suffix(".sock"), owner)
+    assert directory is not None
+    as_user(owner)
+    file = KeptFile(directory)
+    file.load()
+    file.save(Kept(load_id=1, tasks=()))
+
+
+def as_user(owner: Account) -> None:
+    os.setresgid(owner.gid, owner.gid, owner.gid)
+    os.setresuid(owner.uid, owner.uid, owner.uid)
+
+
+@as_root
+@pytest.mark.parametrize("run", [once_as_agent, once_as_monitor])
+def test_a_daemon_goes_on_as_whom_its_host_has_an_account_for(
+    tmp_path: Path, run: Callable[[Path, Account], None]
+) -> None:
+    """Whatever the daemon before it left there, it can use, and write again."""
+    path = tmp_path / "state.kept"
+    for owner in (NOBODY, DAEMON, Account(990, 990), Account(990, 990)):
+        child = os.fork()
+        if child == 0:
+            status = 1
+            with contextlib.suppress(BaseException):
+                run(path, owner)
+                status = 0
+            os._exit(status)
+        assert os.waitpid(child, 0)[1] == 0
+        assert {owner_of(one)[0] for one in path.iterdir()} == {owner.uid}
 
 
 @as_root
