@@ -58,11 +58,18 @@ def set_(
         unsigned: take its secret away
     """
     from netsonde.cli import checking, printing
+    from netsonde.client import errors
 
     checking.check_webhook(name, to, detector)
     secret = _secret(secret_file, unsigned=unsigned)
     with service.client() as client:
-        body = client.webhooks.set(name, to, detectors=detector or None, secret=secret)
+        try:
+            body = client.webhooks.set(name, to, detectors=detector or None, secret=secret)
+        except errors.WrongField as error:
+            if error.field != "url" or error.allowed is None:
+                raise
+            # '--url' is the agent that was asked.
+            raise BadField("to", error.value, error.allowed) from None
     if output.json:
         printing.json(body)
     else:

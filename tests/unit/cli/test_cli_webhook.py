@@ -25,11 +25,18 @@ class Taken(BaseHTTPRequestHandler):
     def do_PUT(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.bodies.append(body)
+        if "own" in body["url"]:
+            allowed = {"field": "url", "value": body["url"], "allowed": "a URL of another host"}
+            self.answer(400, {"type": "", "title": "", "status": 400, "detail": ""} | allowed)
+            return
         shown = {"url": body["url"], "detectors": None}
         counts = dict.fromkeys(("delivered", "failed", "dropped", "waiting"), 0)
         told = {"name": "p", "webhook": shown, "signed": bool(body.get("secret"))}
-        reply = json.dumps(told | counts)
-        self.send_response(200)
+        self.answer(200, told | counts)
+
+    def answer(self, status: int, said: dict[str, object]) -> None:
+        reply = json.dumps(said)
+        self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(reply)))
         self.end_headers()
@@ -78,3 +85,14 @@ def test_a_secret_s_file_is_read_so_far_and_no_further(
     with pytest.raises(SystemExit):
         main.main(["webhook", "set", "p", "http://x/", "--secret-file", str(file)])
     assert [len(str(body["secret"])) for body in service] == [MAX_SECRET_BYTES]
+
+
+@pytest.mark.usefixtures("service")
+def test_where_none_may_lead_is_told_of_the_argument(capsys: pytest.CaptureFixture[str]) -> None:
+    """The option --url is the agent that is asked."""
+    with pytest.raises(SystemExit) as end:
+        main.main(["webhook", "set", "p", "http://own/"])
+    assert end.value.code == 2
+    said = capsys.readouterr().err
+    assert "'http://own/'; allowed: a URL of another host" in said
+    assert "--url" not in said
