@@ -17,6 +17,7 @@ from netsonde.lab import namespace
 TICK_NS = 100_000_000
 PORT = 7777
 PAUSE_S = 0.01
+_PATIENCE_S = 30.0
 _SLOT = struct.Struct("<Q")
 
 
@@ -24,7 +25,8 @@ class Sender:
     """A process that sends each host one datagram every PAUSE_S, and counts them in shared memory.
 
     Row 0 is how many were sent so far; row 1 + n is how many had been when tick n of this sender
-    ended. A datagram is counted just after it was sent.
+    ended; a number behind the rows is how many ticks are written. A datagram is counted just after
+    it was sent.
     """
 
     def __init__(self, where: str, source: str, hosts: Sequence[str], seconds: float) -> None:
@@ -32,7 +34,8 @@ class Sender:
         self._first_tick = time.time_ns() // TICK_NS
         self._rows = int(seconds * 10) + 2
         self._row_bytes = _SLOT.size * len(hosts)
-        self._shared = mmap.mmap(-1, self._rows * self._row_bytes)
+        self._written_at = self._rows * self._row_bytes
+        self._shared = mmap.mmap(-1, self._written_at + _SLOT.size)
         self._pid = namespace.fork_inside(where)
         if self._pid == 0:
             _leave_with_parent()
@@ -43,12 +46,21 @@ class Sender:
         return self._read(0, host)
 
     def sent_by_end_of(self, tick: int, host: str) -> int:
-        """Count what it had been sent when a tick ended; of a tick to come, what it has now."""
+        """Count what it had been sent when a tick ended; of a tick to come, what it has now.
+
+        Waits for the sender where that has not come to write the tick down.
+        """
         if tick < self._first_tick:
             return 0
         if tick >= time.time_ns() // TICK_NS:
             return self.sent(host)
-        return self._read(1 + tick - self._first_tick, host)
+        row = min(1 + tick - self._first_tick, self._rows - 1)
+        until_s = time.monotonic() + _PATIENCE_S
+        while int(_SLOT.unpack_from(self._shared, self._written_at)[0]) < row:
+            if time.monotonic() > until_s:
+                raise TimeoutError("the sender of known traffic does not send any more")
+            time.sleep(PAUSE_S)
+        return self._read(row, host)
 
     def end(self) -> None:
         """Stop sending."""
@@ -75,6 +87,7 @@ class Sender:
             for tick in range(done, ended):
                 row.pack_into(self._shared, (1 + tick) * self._row_bytes, *counts)
             done = max(done, ended)
+            _SLOT.pack_into(self._shared, self._written_at, done)
             time.sleep(PAUSE_S)
 
 
