@@ -140,6 +140,20 @@ def test_who_is_turned_away_while_it_sends_is_told_why(monkeypatch: pytest.Monke
         all_ended(serving)
 
 
+def test_who_is_turned_away_does_not_stay_for_long(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accept, "PARTING_S", 0.01)
+    share = serving.http.slots.of_one
+    held = [serving.connect("127.0.0.9") for _ in range(share)]
+    serving.settled(lambda: serving.http.slots.taken == share)
+    with serving.connect("127.0.0.9") as connection, pytest.raises(ConnectionError):
+        connection.sendall(bytes(64 << 20))
+    for one in held:
+        one.close()
+    all_ended(serving)
+
+
 def test_who_has_most_gives_way_when_all_is_taken(serving: Serving) -> None:
     displaced = serving.refused["displaced"]
     flood = [serving.connect(f"127.0.0.{50 + n % 2}") for n in range(accept.MAX_CONNECTIONS)]
