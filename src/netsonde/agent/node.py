@@ -148,7 +148,11 @@ class Node:
         return gather.result(1).coverage
 
     async def ask(self, question: Question, scope: Scope, budget_ms: int) -> Gathered:
-        """Answer for this host or its subtree within the budget, with what came."""
+        """Answer for this host or its subtree within the budget, with what came.
+
+        Raises BadField for what those below would refuse to read: it would end their connections.
+        """
+        check_question(question)
         return await self._ask(question, scope, budget_ms)
 
     async def _ask(

@@ -17,6 +17,8 @@ MAX_WALL_NS = (1 << 63) - 1
 """Nanoseconds since 1970 that 64 bits hold: until 2262."""
 MAX_MS = 1 << 40
 """34 years."""
+MAX_APART_MS = 1 << 44
+"""557 years: more than from any wall time to any other, and how wrong that can be."""
 MAX_RATIO = 1e6
 MAX_RETRY_S = 3600.0
 """Longest pause before trying again that another process may tell."""
@@ -33,10 +35,10 @@ LastTick = Annotated[int, Meta(ge=-1, le=MAX_TICK)]
 WallNs = Annotated[int, Meta(ge=0, le=MAX_WALL_NS)]
 """Unix time in nanoseconds."""
 Milliseconds = Annotated[int, Meta(ge=0, le=MAX_MS)]
-SignedMs = Annotated[int, Meta(ge=-MAX_WALL_NS // 10**6, le=MAX_WALL_NS // 10**6)]
+SignedMs = Annotated[int, Meta(ge=-MAX_APART_MS, le=MAX_APART_MS)]
 """From any wall time to any other: a host without a battery believes that it is 1970."""
 RealMs = Annotated[float, Meta(ge=0, le=MAX_MS)]
-SignedRealMs = Annotated[float, Meta(ge=-MAX_MS, le=MAX_MS)]
+SignedRealMs = Annotated[float, Meta(ge=-MAX_APART_MS, le=MAX_APART_MS)]
 Seconds = Annotated[float, Meta(ge=0, le=MAX_MS)]
 Retry = Annotated[float, Meta(ge=0, le=MAX_RETRY_S)]
 """Seconds after which trying again makes sense."""

@@ -86,8 +86,10 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
         return self.kind
 
     def before(self) -> Window:
-        """Give the window of the same length just before a range."""
+        """Give the window of the same length just before a range; raises BadField at 1970."""
         length = self.last_tick - self.first_tick + 1
+        if self.first_tick < length:
+            raise BadField("against", "before", "a window that is as long, since 1970")
         return Window.range(self.first_tick - length, self.last_tick - length)
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from netsonde.model.number import MAX_APART_MS, MAX_MS
+
 Skew = tuple[float, float]
 """A clock against ours in ms, and how wrong that can be."""
 
@@ -30,9 +32,17 @@ def compared(
 
 
 def seen_from_here(member: str, clock: Skew | None, below: Mapping[str, Skew]) -> dict[str, Skew]:
-    """Give the clocks at and below a child against ours, from those below against the child's."""
+    """Give the clocks at and below a child against ours, from those below against the child's.
+
+    What no two clocks can differ by is a lie, and is not told on: whoever is above would refuse it.
+    """
     if clock is None:
         return {}
     offset_ms, error_ms = clock
     shifted = {host: (ms + offset_ms, wrong + error_ms) for host, (ms, wrong) in below.items()}
-    return {**shifted, member: clock}
+    known = {**shifted, member: clock}
+    return {
+        host: (ms, wrong)
+        for host, (ms, wrong) in known.items()
+        if abs(ms) <= MAX_APART_MS and wrong <= MAX_MS
+    }

@@ -199,7 +199,7 @@ def _as_range(window: Window, now_tick: int) -> Window:
     if window.kind == "range":
         return Window.range(window.first_tick, min(window.last_tick, now_tick))
     ticks = window.ticks if window.kind == "last" else REAL_TIME_TICKS
-    return Window.range(now_tick - ticks + 1, now_tick)
+    return Window.range(max(0, now_tick - ticks + 1), now_tick)
 
 
 def _whole_steps(window: Window, step_ticks: int, now_tick: int) -> Window:

@@ -112,9 +112,10 @@ class Window:
 
     def absorb(self, tick: Tick) -> None:
         """Add a tick's records."""
-        if self.first_tick is None:
-            self.first_tick = tick.id if tick.first_id is None else tick.first_id
-        self.last_tick = tick.id
+        first = tick.id if tick.first_id is None else tick.first_id
+        # A clock that is set gives names before the first or behind the last.
+        self.first_tick = first if self.first_tick is None else min(self.first_tick, first)
+        self.last_tick = tick.id if self.last_tick is None else max(self.last_tick, tick.id)
         for side in self._sides:
             self._hidden["packets"] += tick.sides[side].hidden_packets
             self._hidden["bytes"] += tick.sides[side].hidden_bytes

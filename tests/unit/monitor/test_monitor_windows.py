@@ -149,6 +149,8 @@ class Host:
         total = self.ask(TOTALS)
         assert total is not None
         assert packets_of(total) == self.closed_ms, "each packet once, whatever the clock did"
+        summed = Summary.from_bytes(total.part)
+        assert summed.first_tick <= summed.last_tick
         for step in STEP_TICKS:
             series = self.ask(msgspec.structs.replace(TOTALS, step_ticks=step))
             if series is not None and not series.evidence.missed_ticks:
