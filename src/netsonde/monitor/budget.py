@@ -40,8 +40,7 @@ class Budget:
 
     def check(self) -> None:
         """Raise Busy, with the time to try again, while nothing is left."""
-        self._fill()
-        if self._left_ns > 0:
+        if not self.is_spent:
             return
         self.refused += 1
         retry_s = math.ceil((LEAST_NS - self._left_ns) / (self._share * 1e8)) / 10
@@ -50,6 +49,12 @@ class Budget:
             f"(answer_cpu_percent); try again in {retry_s:g} s",
             retry_s,
         )
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether nothing is left now."""
+        self._fill()
+        return self._left_ns <= 0
 
     @property
     def has_plenty(self) -> bool:

@@ -24,6 +24,7 @@ from netsonde.model.errors import Busy, NetsondeError, ProtocolError, Unforeseen
 from netsonde.model.task import Question
 from netsonde.model.text import MAX_NAME_CHARS, MAX_SENTENCE_CHARS, clipped
 from netsonde.monitor.alarms import Alarms
+from netsonde.monitor.budget import LEAST_NS
 from netsonde.monitor.lease import Agent, Lease, Seat
 from netsonde.monitor.tasks import is_of_closed
 from netsonde.monitor.upkeep import Upkeep
@@ -130,11 +131,12 @@ class Server:
                 return
             body = await stream.receive()
             seat.busy = True
+            request: wire.Request | None
             try:
                 request = wire.REQUESTS.decode(body)
             except ProtocolError as error:
                 self._lease.refused["malformed requests"] += 1
-                reply = wire.REPLIES.encode(_failed(error))
+                request, reply = None, wire.REPLIES.encode(_failed(error))
             else:
                 if isinstance(request, wire.Watch):
                     self._lease.served(seat)
@@ -143,6 +145,18 @@ class Server:
                 reply = await self._replied(seat, request)
             await stream.send(reply)
             self._lease.served(seat)
+            await self._let_others_go_first(request)
+
+    async def _let_others_go_first(self, request: wire.Request | None) -> None:
+        """Give a turn to everybody else: a frame that waits in a buffer is read without one.
+
+        What is no question costs the answers' budget too, and is not refused but waits for it.
+        """
+        budget, pause_s = self._upkeep.budget, 0.0
+        if not isinstance(request, wire.Ask):
+            budget.spend(LEAST_NS)
+            pause_s = REFUSED_PAUSE_S if budget.is_spent else 0.0
+        await asyncio.sleep(pause_s)
 
     async def _watched(self, watch: wire.Watch, stream: _Stream) -> None:
         """Send events until the agent closes the connection, or says anything."""

@@ -142,8 +142,9 @@ def test_no_memory_is_a_sentence_to_who_needs_it() -> None:
         keys = {"ask": "keys", "by": "src"}
         await root.client.get("/")
         async with without("AS", root):
-            reply = await root.client.post("/v1/questions", json=keys)
-            assert reply.status_code in (500, 503), reply.text
+            for _ in range(5):  # one may be late on a busy machine before it is short of memory
+                reply = await root.client.post("/v1/questions", json=keys)
+                assert reply.status_code in (500, 503), reply.text
         await asked(root, **keys)
         text = (await root.client.get("/metrics")).text
         assert ',type="MemoryError"}' in text

@@ -372,3 +372,21 @@ def test_the_upkeep_goes_on_past_whatever_fails(tmp_path: Path) -> None:
         running.cancel()
 
     serving(tmp_path, story)
+
+
+def test_who_asks_how_it_is_without_end_waits_for_its_turn(tmp_path: Path) -> None:
+    """Frames that wait in a buffer are read without a turn of the loop between them."""
+    flood = wire.REQUESTS.encode(wire.AskStatus()) * 500
+
+    async def story(host: Host) -> None:
+        greedy, other = await host.connect(), await host.connect()
+        greedy.writer.write(flood)
+        await greedy.next()
+        assert isinstance(await other.ask(wire.AskStatus()), wire.Status)
+        left = 0
+        while not host.budget.is_spent:
+            await greedy.next()
+            left += 1
+        assert left < 499, "what is no question is charged, too"
+
+    serving(tmp_path, story, share=0.02)
