@@ -24,7 +24,7 @@ import structlog
 from netsonde.kernel.notebook import Note, Notebook
 from netsonde.model.errors import NetsondeError, Unavailable
 from netsonde.model.window import TICK_NS, TICKS_PER_S
-from netsonde.monitor.pace import Pace
+from netsonde.monitor.pace import MAX_THIN_SHIFT, Pace
 from netsonde.monitor.taken import Closed
 from netsonde.monitor.wall import Named, WallClock, read_clocks
 from netsonde.sketch.tick import Reader, Tick
@@ -33,6 +33,8 @@ REFRESH_NS = 1_000_000_000
 READ_TRIES = 5
 READ_PAUSE_S = 0.05
 """For a tick that there is no memory for: it is in the table until the next flip."""
+THINNER_SHIFT = 3
+"""Each time it is read again, one flow in eight of those before is told."""
 LONGEST_EPOCH_NS = 1_000_000_000
 """While nothing is counted ticks close without a flip, but for one so often: whoever takes over
 knows no better when it began."""
@@ -202,14 +204,19 @@ class Ticker:
         return Closed(tick=tick, mono_ns=now.mono_ns, epoch=epoch, clock_step=named.clock_step)
 
     def _read(self, epoch: int, named: Named, loop: asyncio.AbstractEventLoop) -> Tick:
-        """Read a closed epoch, again while memory is short: it is there until the next flip."""
+        """Read a closed epoch; while memory is short again, and each time fewer of its flows.
+
+        It is there until the next flip, and bounds allow for the flows that are not told.
+        """
         read = partial(self._reader.read, epoch, named.last_tick, first_id=_first_id(named))
+        thin_shift = self.pace.thin_shift
         for _ in range(READ_TRIES - 1):
             with suppress(MemoryError):
-                return read(thin_shift=self.pace.thin_shift)
+                return read(thin_shift=thin_shift)
             loop.call_soon_threadsafe(self._relieve)
             time.sleep(READ_PAUSE_S)
-        return read(thin_shift=self.pace.thin_shift)
+            thin_shift = min(thin_shift + THINNER_SHIFT, MAX_THIN_SHIFT)
+        return read(thin_shift=thin_shift)
 
     def _keep_pace(self, elapsed_ns: int) -> None:
         # What is done once a second must not make one tick look dear.

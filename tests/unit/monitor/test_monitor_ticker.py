@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
+
+import pytest
 
 from netsonde.model.window import TICK_NS
 from netsonde.monitor.pace import Pace
 from netsonde.monitor.taken import Closed
-from netsonde.monitor.ticker import Ticker
+from netsonde.monitor.ticker import READ_TRIES, Ticker
 from netsonde.sketch.tick import Tick
 
 
@@ -171,3 +175,78 @@ def test_what_ticks_cost_later_is_spread_over_a_second() -> None:
             ticker.charge(200_000_000)
         ticker._keep_pace(TICK_NS)
     assert ticker.pace.ticks > 1
+
+
+class ReaderWithoutMemory(Reader):
+    """Has memory for a tick from the n-th reading on."""
+
+    def __init__(self, fails: int) -> None:
+        self.fails = fails
+        self.thinned: list[int] = []
+
+    def read(
+        self, epoch: int, tick_id: int, *, first_id: int | None = None, thin_shift: int = 0
+    ) -> Tick:
+        self.thinned.append(thin_shift)
+        if self.fails > 0:
+            self.fails -= 1
+            raise MemoryError
+        return super().read(epoch, tick_id, first_id=first_id, thin_shift=thin_shift)
+
+
+@pytest.mark.parametrize("fails", range(1, READ_TRIES))
+def test_a_tick_without_memory_is_read_again_once_some_was_given_back(fails: int) -> None:
+    async def story() -> None:
+        path, ticks, relieved = Path(), [], []
+        for _ in range(9):
+            path.go.release()
+        reader = ReaderWithoutMemory(fails)
+        ticker = Ticker(
+            path, reader, ticks.append, Pace(1.0), relieve=lambda: relieved.append(reader.fails)
+        )
+        await ticker.flush()
+        assert [closed.epoch for closed in ticks] == [1]
+        assert len(relieved) == fails
+        await ticker.flush()
+        assert [closed.epoch for closed in ticks] == [1, 2]
+        assert reader.thinned == [*[0, 3, 6, 9, 10][: fails + 1], 0], "each time it takes less"
+
+    asyncio.run(story())
+
+
+def test_a_tick_without_memory_at_last_ends_the_ticks_and_says_why() -> None:
+    async def story() -> None:
+        path, ticks = Path(), []
+        for _ in range(9):
+            path.go.release()
+        ticker = Ticker(path, ReaderWithoutMemory(READ_TRIES), ticks.append, Pace(1.0))
+        with pytest.raises(MemoryError):
+            await ticker.flush()
+        with pytest.raises(MemoryError):
+            await asyncio.wait_for(ticker.run(), 10)
+        assert not ticks
+
+    asyncio.run(story())
+
+
+# The limit leaves no room for the stack of a thread.
+NO_THREAD = """
+import resource
+from pathlib import Path
+from netsonde.model.errors import Unavailable
+from netsonde.monitor.pace import Pace
+from netsonde.monitor.ticker import Ticker
+taken_bytes = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (taken_bytes + (2 << 20),) * 2)
+try:
+    Ticker(None, None, print, Pace(1.0))
+except Unavailable as error:
+    print(error)
+"""
+
+
+def test_without_a_thread_there_is_no_ticker_and_a_sentence() -> None:
+    argv = [sys.executable, "-c", NO_THREAD]
+    done = subprocess.run(argv, check=True, capture_output=True, text=True)
+    assert done.stdout.startswith("no thread to read ticks with (can't start new thread)")
+    assert not done.stderr
