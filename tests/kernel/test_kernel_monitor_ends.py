@@ -75,7 +75,7 @@ def test_a_monitor_whose_ticks_end_exits_with_1_and_a_sentence(tmp_path: Path) -
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("room_mb", [23, 38])
+@pytest.mark.parametrize("room_mb", [8, 23, 38])
 def test_a_monitor_without_memory_counts_on(room_mb: int, tmp_path: Path) -> None:
     path = tmp_path / "run" / "monitor.sock"
     argv = [sys.executable, "-c", LIMITED, str(room_mb << 20), "--socket", str(path)]

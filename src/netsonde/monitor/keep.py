@@ -21,6 +21,7 @@ from msgspec import Meta
 from netsonde.daemon.directories import prepared
 from netsonde.daemon.files import Directory
 from netsonde.daemon.rights import Account
+from netsonde.model import encoded
 from netsonde.model.checks import check_tasks
 from netsonde.model.errors import BadField, NetsondeError, Unavailable
 from netsonde.model.evidence import MAX_NAMED, ClockStep
@@ -129,7 +130,7 @@ class KeptFile:
         if self._directory is None:
             return PAUSE_S
         try:
-            data = msgspec.msgpack.encode(kept)
+            data = encoded.packed(kept)
             if len(data) > MAX_FILE_BYTES:
                 raise Unavailable(f"{len(data)} bytes are over {MAX_FILE_BYTES}")
             self._directory.replace(_FILE, data)
@@ -163,7 +164,7 @@ class KeptFile:
             return None
         tasks, bad = _looked_into(whole.tasks)
         if bad:
-            data = msgspec.msgpack.encode(msgspec.structs.replace(whole, tasks=tuple(bad)))
+            data = encoded.packed(msgspec.structs.replace(whole, tasks=tuple(bad)))
             aside = directory.set_aside(_STEM, data, MAX_ASIDE)
             _log.warning("kept tasks begin anew", aside=aside, tasks=len(bad))
         return Kept(load_id=whole.load_id, tasks=tasks)

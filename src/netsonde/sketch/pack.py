@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 import zstandard
 
+from netsonde.model import encoded
 from netsonde.model.errors import ProtocolError
 from netsonde.sketch import _abi, _core
 from netsonde.sketch.absent import Absent
@@ -59,7 +60,7 @@ def pack(tick: Tick) -> bytes:
     if tick.absent is not None:
         table = np.ascontiguousarray(tick.absent.table.astype("<i8", copy=False))
         absent = _columns(table.data.cast("B"), _ABSENT_BYTES)
-    written = msgspec.msgpack.encode(
+    written = encoded.packed(
         _Pack(
             version=VERSION,
             layout=_LAYOUT,

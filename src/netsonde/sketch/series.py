@@ -15,6 +15,7 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
+from netsonde.model import encoded
 from netsonde.model.bound import Bound
 from netsonde.model.coverage import MAX_MEMBERS
 from netsonde.model.errors import ProtocolError
@@ -112,7 +113,7 @@ class Series:
         bounds = packed_bounds(self.lower, self.estimate, self.upper)
         columns = [self.first_ticks.astype(_DTYPE), *bounds, self.hosts.astype(_DTYPE)]
         columns.append(self.counted.astype(_FLAG_DTYPE))
-        return msgspec.msgpack.encode(
+        return encoded.packed(
             _Wire(
                 fingerprint=self.fingerprint,
                 step_ticks=self.step_ticks,

@@ -16,6 +16,7 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
+from netsonde.model import encoded
 from netsonde.model.bound import Bound
 from netsonde.model.errors import ProtocolError
 from netsonde.model.key import KEY_BYTES
@@ -173,7 +174,7 @@ class Summary:
     def to_bytes(self) -> bytes:
         """Write it for the wire: under 8 MiB, as a frame is, with MAX_KEYS keys."""
         columns = [self.keys, *packed_bounds(self.lower, self.estimate, self.upper)]
-        return msgspec.msgpack.encode(
+        return encoded.packed(
             _Wire(
                 fingerprint=self.fingerprint,
                 total_packets=self.total_packets,

@@ -13,6 +13,7 @@ from typing import Annotated, Generic, TypeVar
 import msgspec
 from msgspec import Meta
 
+from netsonde.model import encoded
 from netsonde.model.errors import ProtocolError
 
 SCHEMA = 1
@@ -47,12 +48,11 @@ class Codec(Generic[T]):
     """Encodes and decodes one tagged union of message structs."""
 
     def __init__(self, union: object) -> None:
-        self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(union)
 
     def encode(self, message: T) -> bytes:
         """Give the frame of a message; raises ProtocolError when it would be over the limit."""
-        body = self._encoder.encode(message)
+        body = encoded.packed(message)
         if len(body) > MAX_FRAME_BYTES:
             raise ProtocolError(f"a message of {len(body)} bytes is over {MAX_FRAME_BYTES}")
         return HEADER.pack(len(body)) + body

@@ -81,7 +81,7 @@ def test_ticks_follow_the_wall_clock() -> None:
 
         def absorb(closed: Closed) -> None:
             ticks.append(closed.tick.id)
-            if len(ticks) == 4:
+            if ticks[-1] - ticks[0] >= 3:
                 enough.set()
 
         ticker = Ticker(path, Reader(), absorb, Pace(1.0))
@@ -89,7 +89,6 @@ def test_ticks_follow_the_wall_clock() -> None:
         await asyncio.wait_for(enough.wait(), 10)
         running.cancel()
         assert ticks == sorted(ticks)
-        assert ticks[-1] - ticks[0] >= 3
 
     asyncio.run(story())
 
