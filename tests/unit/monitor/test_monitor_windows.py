@@ -288,7 +288,7 @@ STEPS_MS = [
 ]
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(
     budget_bytes=st.sampled_from([1 << 16, 1 << 20]),
     story=st.lists(

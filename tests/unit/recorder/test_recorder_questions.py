@@ -136,7 +136,7 @@ def counted(host: Clocked, window: Window, step_ticks: int = 0) -> Answered:
 
 def test_names_that_go_back_unsaid_lose_nothing() -> None:
     host = Clocked()
-    for number in (8, 9, 10, 9, 9, 10, 11, 7, 12):
+    for number in (8, 10, 9, 11, 10, 9, 12, 7, 12):
         host.wall = NOW + number
         host.add([(number, 10)])
     window = Window.range(NOW + 7, NOW + 12)
