@@ -196,7 +196,7 @@ def test_a_restarted_monitor_goes_on(hooked):
     else:
         assert (counted, coverage) == (60, "1/1")
         last = hooked.exec("h3", "grep", "monitor counts", log).stdout.splitlines()[-1]
-        assert " pinned taken_over " in last
+        assert " pinned=true taken_over=true " in last
 
 
 def test_a_killed_monitor_is_replaced_and_what_is_lost_is_told(hooked):
