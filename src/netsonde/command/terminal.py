@@ -20,8 +20,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-class _Guarded(io.TextIOBase):
-    """Writes to another stream what can do no harm there; everything else it leaves to that."""
+class _Guarded:
+    """Writes to another stream what can do no harm there; everything else it leaves to that.
+
+    Not derived from a stream's class, whose own answers (no encoding, not writable) would stand in
+    the other's way: `input()` without an encoding does without readline.
+    """
 
     def __init__(self, raw: TextIO) -> None:
         self.raw = raw
@@ -35,18 +39,6 @@ class _Guarded(io.TextIOBase):
         """Write texts."""
         for line in lines:
             self.write(line)
-
-    def flush(self) -> None:
-        """Hand on what waits."""
-        self.raw.flush()
-
-    def isatty(self) -> bool:
-        """Whether a terminal reads it."""
-        return self.raw.isatty()
-
-    def fileno(self) -> int:
-        """Its descriptor."""
-        return self.raw.fileno()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.raw, name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import sys
 import unicodedata
@@ -165,3 +166,16 @@ def test_what_an_encoding_has_no_letter_for_is_no_traceback(
     sys.stdout.write("µ · ▁▂▃")
     assert "8/8 hosts" in stream.shown()
     assert r"\u2581" in stream.shown()
+
+
+def test_a_guarded_stream_is_all_else_that_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`input()` asks for encoding and descriptor, and without either does without readline."""
+    with open(os.devnull, "w", encoding="utf-8") as stream:  # as the interpreter does
+        monkeypatch.setattr(sys, "stdout", stream)
+        monkeypatch.setattr(sys, "stderr", stream)
+        terminal.guard()
+        assert sys.stdout is not stream
+        for name in ("encoding", "errors", "newlines", "line_buffering", "closed", "name", "mode"):
+            assert getattr(sys.stdout, name) == getattr(stream, name), name
+        for method in ("fileno", "isatty", "readable", "writable", "seekable"):
+            assert getattr(sys.stdout, method)() == getattr(stream, method)(), method
