@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         tier = item.path.relative_to(Path(__file__).parent).parts[0]
         if tier in _ROOT_TIERS:
             item.add_marker(getattr(pytest.mark, tier))
-            if tier == "kernel":
+            if tier == "kernel" and item.get_closest_marker("any_kernel") is None:
                 item.add_marker(pytest.mark.guest)
             if os.geteuid() != 0:
                 item.add_marker(pytest.mark.skip(reason=_ROOT_TIERS[tier]))

@@ -16,6 +16,8 @@ import pytest
 from netsonde.wire import monitor
 from netsonde.wire.frame import HEADER
 
+pytestmark = pytest.mark.any_kernel
+
 PATIENCE_S = 30
 
 

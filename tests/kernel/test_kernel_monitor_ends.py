@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from test_kernel_log import PATIENCE_S, status
 
+pytestmark = pytest.mark.any_kernel
+
 FLOWS = 300_000
 WITHIN = ("unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh")
 # A monitor whose kernel refuses to end an epoch, from the 15th on.
