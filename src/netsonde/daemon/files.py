@@ -25,6 +25,7 @@ _TO_LOCK = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MODE = 0o600
 """Whatever is kept may hold secrets."""
 _MAX_PID_BYTES = 32
+_CLOSED = -1
 _KINDS = {
     stat.S_IFDIR: "a directory",
     stat.S_IFIFO: "a FIFO",
@@ -96,11 +97,11 @@ class Directory:
         self.close()
 
     def close(self) -> None:
-        """Let it go, and its lock."""
-        for descriptor in (self._lock, self.descriptor):
-            if descriptor is not None:
+        """Let it go, and its lock; harmless when that was done, as the numbers are others' then."""
+        held, self._lock, self.descriptor = (self._lock, self.descriptor), None, _CLOSED
+        for descriptor in held:
+            if descriptor not in (None, _CLOSED):
                 self._system.close(descriptor)
-        self._lock = None
 
     def place(self, name: str) -> str:
         """Say where a file is."""

@@ -250,3 +250,16 @@ def test_a_lock_that_is_none_is_refused(tmp_path: Path) -> None:
             with pytest.raises(Unavailable, match="cannot be locked"):
                 directory.lock(name)
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_closing_twice_closes_nobody_else_s_file(tmp_path: Path) -> None:
+    directory = held(tmp_path)
+    number = directory.descriptor
+    directory.close()
+    other = os.open(tmp_path, os.O_DIRECTORY)
+    try:
+        assert other == number  # the kernel gives the lowest that is free
+        directory.close()
+        os.fstat(other)
+    finally:
+        os.close(other)
